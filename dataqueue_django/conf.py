@@ -1,0 +1,176 @@
+"""The DATAQUEUE setting, read into frozen values. An unknown key is an error that names the nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from .domain.options import JobOptions
+from .exceptions import ConfigurationError, DataQueueError, did_you_mean, shown
+
+DEFAULT_ALIAS = "default"
+ORM_STORE = "dataqueue_django.stores.orm.OrmStore"
+DEFAULT: Mapping[str, Mapping[str, Any]] = {
+    DEFAULT_ALIAS: {"BACKEND": ORM_STORE, "OPTIONS": {"DATABASE": "default"}}
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSettings:
+    """How workers of one alias behave; seconds throughout. `poll_interval` None is automatic (5 s listening, else 1 s).
+
+    The names in the setting are these in upper case.
+    """
+
+    concurrency: int = 3
+    batch_size: int | None = None
+    poll_interval: float | None = None
+    heartbeat: float = 5.0
+    lease: float = 30.0
+    reap_every: float = 10.0
+    drain: float = 30.0
+    hold: float = 1.0
+    wedged_after: float = 60.0
+    crash_limit: int = 3
+    prepared_statements: bool = True
+    listen: bool = True
+    wal: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetentionSettings:
+    """After how many days ended jobs, events and rows of gone workers are deleted; None keeps them."""
+
+    completed: float | None = 30
+    cancelled: float | None = 30
+    failed: float | None = None
+    events: float | None = 30
+    workers: float | None = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AliasSettings:
+    """Everything the setting says about one alias."""
+
+    backend: str = ORM_STORE
+    options: Mapping[str, Any] = field(default_factory=dict)
+    job_defaults: JobOptions = field(default_factory=JobOptions)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    redact: tuple[str, ...] = ()
+
+
+KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "REDACT")
+
+
+def aliases() -> list[str]:
+    """Return the aliases that the setting declares."""
+    return list(_setting())
+
+
+@lru_cache(maxsize=None)
+def settings_for(alias: str) -> AliasSettings:
+    """Return the settings of `alias`; raises ConfigurationError naming the key that is wrong."""
+    declared = _setting()
+    if alias not in declared:
+        raise ConfigurationError(f"DATAQUEUE has no alias {alias!r}.{did_you_mean(alias, declared)}")
+    return read(declared[alias], f"DATAQUEUE[{alias!r}]")
+
+
+def read(raw: Any, where: str) -> AliasSettings:
+    """Return one alias' settings from its mapping."""
+    _check_mapping(raw, where, KEYS)
+    return AliasSettings(
+        backend=_typed(raw.get("BACKEND", ORM_STORE), str, f"{where}['BACKEND']"),
+        options=dict(_typed(raw.get("OPTIONS", {}), Mapping, f"{where}['OPTIONS']")),
+        job_defaults=_job_defaults(raw.get("JOB_DEFAULTS", {}), f"{where}['JOB_DEFAULTS']"),
+        worker=_worker(raw.get("WORKER", {}), f"{where}['WORKER']"),
+        retention=_section(RetentionSettings, raw.get("RETENTION", {}), f"{where}['RETENTION']"),
+        redact=tuple(_typed(raw.get("REDACT", ()), (list, tuple), f"{where}['REDACT']")),
+    )
+
+
+def _setting() -> Mapping[str, Any]:
+    declared = getattr(django_settings, "DATAQUEUE", DEFAULT)
+    return _typed(declared, Mapping, "DATAQUEUE")  # type: ignore[no-any-return]
+
+
+def _worker(raw: Any, where: str) -> WorkerSettings:
+    worker: WorkerSettings = _section(WorkerSettings, raw, where)
+    if worker.heartbeat > worker.lease / 2:
+        raise ConfigurationError(f"{where}: HEARTBEAT must be at most half of LEASE.")
+    if worker.reap_every > worker.lease:
+        raise ConfigurationError(f"{where}: REAP_EVERY must not exceed LEASE.")
+    if worker.concurrency < 1:
+        raise ConfigurationError(f"{where}['CONCURRENCY'] is {worker.concurrency}; expected at least 1.")
+    return worker
+
+
+def _job_defaults(raw: Any, where: str) -> JobOptions:
+    names = [f.name.upper() for f in fields(JobOptions)]
+    _check_mapping(raw, where, names)
+    return JobOptions(**{name.lower(): value for name, value in raw.items()})
+
+
+def _section(kind: type[Any], raw: Any, where: str) -> Any:
+    """Return `kind` filled from upper-case keys, each value of the type of its default."""
+    known = {f.name.upper(): f for f in fields(kind)}
+    _check_mapping(raw, where, list(known))
+    values = {}
+    for name, value in raw.items():
+        default = known[name].default
+        if isinstance(default, bool):
+            ok = isinstance(value, bool)
+        else:
+            optional = "None" in str(known[name].type)
+            ok = (value is None and optional) or (
+                isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            )
+        if not ok:
+            expected = "True or False" if isinstance(default, bool) else "a number that is not negative"
+            raise ConfigurationError(f"{where}[{name!r}] is {shown(value)}; expected {expected}.")
+        values[known[name].name] = value
+    return kind(**values)
+
+
+def _check_mapping(raw: Any, where: str, known: Any) -> None:
+    _typed(raw, Mapping, where)
+    for name in raw:
+        if name not in known:
+            raise ConfigurationError(f"{where} has the unknown key {name!r}.{did_you_mean(name, known)}")
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    if not isinstance(value, kind):
+        names = kind if isinstance(kind, tuple) else (kind,)
+        expected = " or ".join(k.__name__ for k in names)
+        raise ConfigurationError(f"{where} is {shown(value)}; expected a {expected}.")
+    return value
+
+
+def check() -> list[str]:
+    """Return what is wrong with the setting, one sentence each."""
+    problems = []
+    try:
+        names = aliases()
+    except DataQueueError as why:
+        return [str(why)]
+    for alias in names:
+        try:
+            settings_for(alias)
+        except DataQueueError as why:
+            problems.append(str(why))
+    return problems
+
+
+def _on_setting_changed(*, setting: str, **_: object) -> None:
+    if setting == "DATAQUEUE":
+        settings_for.cache_clear()
+
+
+setting_changed.connect(_on_setting_changed)

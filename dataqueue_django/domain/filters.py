@@ -1,0 +1,49 @@
+"""Which jobs a query means; `matches` is the reference that every store's query is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .records import Job, JobStatus
+
+
+class Order(StrEnum):
+    """The orders a query can have; both are total, so pages by the last id seen never skip or repeat."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobFilter:
+    """Conditions that must all hold; an empty tuple or None means any."""
+
+    ids: tuple[int, ...] = ()
+    statuses: tuple[JobStatus, ...] = ()
+    queues: tuple[str, ...] = ()
+    job_types: tuple[str, ...] = ()
+    worker_id: int | None = None
+    idempotency_keys: tuple[str, ...] = ()
+
+    def matches(self, job: Job) -> bool:
+        """Return whether `job` meets every condition."""
+        return (
+            (not self.ids or job.id in self.ids)
+            and (not self.statuses or job.status in self.statuses)
+            and (not self.queues or job.queue in self.queues)
+            and (not self.job_types or job.job_type in self.job_types)
+            and (self.worker_id is None or job.worker_id == self.worker_id)
+            and (not self.idempotency_keys or job.idempotency_key in self.idempotency_keys)
+        )
+
+
+EVERYTHING = JobFilter()
+
+COUNTABLE: dict[str, Callable[[Job], str]] = {
+    "queue": lambda job: job.queue,
+    "status": lambda job: job.status.value,
+    "job_type": lambda job: job.job_type,
+}
+"""The fields a count can be grouped by."""

@@ -1,0 +1,171 @@
+"""From what a caller says about a job to a NewJob that every store accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..exceptions import InvalidJob, did_you_mean, shown
+from .portable import is_plain_text, portable
+from .records import JSON, NewJob
+from .retry import MODES
+
+INT32 = 2**31
+TEN_YEARS = timedelta(days=3653)
+LONGEST_TIMEOUT = 365 * 24 * 3600.0
+MAX_ATTEMPTS = 1000
+MAX_TAGS = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobOptions:
+    """How a job is to be run (seed 001 "JobOptions"). None means: the next source of defaults decides.
+
+    `timeout`, `retry_delay` and `retry_delay_max` are seconds or timedelta. `retry_backoff` is "exponential", "linear" or
+    "fixed"; True and False mean exponential and fixed.
+    """
+
+    queue: str | None = None
+    priority: int | None = None
+    max_attempts: int | None = None
+    run_at: datetime | None = None
+    timeout: float | timedelta | None = None
+    isolate: bool | None = None
+    retry_delay: float | timedelta | None = None
+    retry_backoff: str | bool | None = None
+    retry_delay_max: float | timedelta | None = None
+    tags: Iterable[str] | None = None
+    idempotency_key: str | None = None
+    group_id: str | None = None
+
+    def over(self, weaker: JobOptions) -> JobOptions:
+        """Return these options, each one that is None taken from `weaker`."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        return JobOptions(**{k: getattr(weaker, k) if v is None else v for k, v in mine.items()})
+
+
+OPTION_NAMES = frozenset(f.name for f in fields(JobOptions))
+ALIASES = {"force_kill_on_timeout": "isolate"}
+"""Seed names for an option."""
+
+
+def options_from(given: Mapping[str, Any], where: str = "add_job()") -> JobOptions:
+    """Return the options in `given`; raises InvalidJob for an unknown name, naming the nearest one."""
+    renamed = {ALIASES.get(name, name): value for name, value in given.items()}
+    for name in renamed:
+        if name not in OPTION_NAMES:
+            raise InvalidJob(f"{where} got the unknown option {name!r}.{did_you_mean(name, OPTION_NAMES)}")
+    return JobOptions(**renamed)
+
+
+def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime | None = None) -> NewJob:
+    """Return the job that `options` describe; raises InvalidJob naming the first option that is not acceptable.
+
+    `now` bounds `run_at` (ten years ahead); without it only the form is checked.
+    """
+    backoff = options.retry_backoff
+    if isinstance(backoff, bool):
+        backoff = "exponential" if backoff else "fixed"
+    return NewJob(
+        job_type=name("job_type", job_type),
+        payload=portable(payload),
+        queue=name("queue", "default" if options.queue is None else options.queue),
+        priority=whole("priority", options.priority, -INT32, INT32 - 1, 0),
+        max_attempts=whole("max_attempts", options.max_attempts, 1, MAX_ATTEMPTS, 3),
+        run_at=moment("run_at", options.run_at, now),
+        timeout_ms=millis("timeout", options.timeout),
+        isolate=_truth("isolate", options.isolate),
+        retry_delay_ms=millis("retry_delay", options.retry_delay),
+        retry_backoff=_one_of("retry_backoff", backoff or "", MODES),
+        retry_delay_max_ms=millis("retry_delay_max", options.retry_delay_max),
+        tags=tag_list(options.tags),
+        idempotency_key=key("idempotency_key", options.idempotency_key),
+        group_id=key("group_id", options.group_id),
+    )
+
+
+def name(field: str, value: Any, longest: int = 128) -> str:
+    """Return `value` as the name of a queue or job type: 1 to `longest` characters, printable, no outer spaces."""
+    if not isinstance(value, str) or not value or len(value) > longest:
+        raise InvalidJob(f"{field} is {shown(value)}; expected a name of 1 to {longest} characters.")
+    if value != value.strip() or not value.isprintable() or value == "__all__":
+        raise InvalidJob(
+            f"{field} is {shown(value)}; expected printable characters without spaces at either end."
+        )
+    return value
+
+
+def key(field: str, value: Any, longest: int = 255) -> str | None:
+    """Return `value` as a key that is compared byte for byte, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= longest or not is_plain_text(value):
+        raise InvalidJob(f"{field} is {shown(value)}; expected a string of 1 to {longest} characters.")
+    return value
+
+
+def whole(field: str, value: Any, least: int, most: int, default: int) -> int:
+    """Return `value` as an integer between `least` and `most`, or `default` for None."""
+    if value is None:
+        return default
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidJob(f"{field} is {shown(value)}; expected a whole number from {least} to {most}.")
+    return value
+
+
+def seconds(field: str, value: Any, *, least: float = 0.0, most: float = LONGEST_TIMEOUT) -> float:
+    """Return a duration given in seconds or as a timedelta, in seconds."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= most:
+        raise InvalidJob(
+            f"{field} is {shown(value)}; expected seconds or a timedelta from {least:g} to {most:g} seconds."
+        )
+    return float(number)
+
+
+def millis(field: str, value: Any) -> int | None:
+    """Return a duration of at least a millisecond in whole milliseconds, or None."""
+    return None if value is None else round(seconds(field, value, least=0.001) * 1000)
+
+
+def moment(field: str, value: Any, now: datetime | None) -> datetime | None:
+    """Return an aware time at most ten years after `now`, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidJob(f"{field} is {shown(value)}; expected an aware datetime, as timezone.now() returns.")
+    if now is not None and value - now > TEN_YEARS:
+        raise InvalidJob(f"{field} is {shown(value)}; expected a time within the next ten years.")
+    if value.year < 2:
+        raise InvalidJob(f"{field} is {shown(value)}; expected a year after 1.")
+    return value
+
+
+def tag_list(value: Any) -> tuple[str, ...]:
+    """Return tags as a tuple without repetitions, in the order given."""
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidJob(f"tags is {shown(value)}; expected a list of strings, such as ['vip'].")
+    tags = tuple(dict.fromkeys(value))
+    for tag in tags:
+        if not isinstance(tag, str) or not 1 <= len(tag) <= 128 or not is_plain_text(tag):
+            raise InvalidJob(f"tags holds {shown(tag)}; expected strings of 1 to 128 characters.")
+    if len(tags) > MAX_TAGS:
+        raise InvalidJob(f"tags holds {len(tags)} tags; expected at most {MAX_TAGS}.")
+    return tags
+
+
+def _truth(field: str, value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise InvalidJob(f"{field} is {shown(value)}; expected True or False.")
+
+
+def _one_of(field: str, value: Any, words: tuple[str, ...]) -> str:
+    if value in words:
+        return str(value)
+    allowed = ", ".join(repr(w) for w in words if w)
+    raise InvalidJob(f"{field} is {shown(value)}; expected one of {allowed}.{did_you_mean(value, words)}")

@@ -1,0 +1,113 @@
+"""The one JSON subset that behaves the same on every store, and text that every store can keep.
+
+Refused: NaN and infinities, U+0000, lone surrogates, keys that are not strings, anything that is not JSON, values that
+nest deeper than 20 or are larger than 1 MiB. Normalised: tuples become lists, negative zero becomes zero, and whole
+floats from 1e16 on become integers (PostgreSQL's jsonb gives them back as such).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from ..exceptions import InvalidPayload, PayloadTooLarge, shown
+from .records import JSON
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 20
+ERROR_BYTES = 16 * 1024
+
+
+def portable(value: Any, name: str = "payload", max_bytes: int = MAX_BYTES) -> JSON:
+    """Return `value` as portable JSON, detached from the caller's objects.
+
+    Raises InvalidPayload naming the path of the first value that is not portable, or PayloadTooLarge with both sizes.
+    """
+    clean = _clean(value, name, 0)
+    try:
+        size = len(json.dumps(clean, ensure_ascii=False, separators=(",", ":")).encode())
+    except ValueError:
+        raise InvalidPayload(f"{name} holds an integer with too many digits; expected at most 4300.") from None
+    if size > max_bytes:
+        raise PayloadTooLarge(f"{name} is {size} bytes of JSON; expected at most {max_bytes}.")
+    return clean
+
+
+def clean_text(text: object, max_bytes: int = ERROR_BYTES) -> str:
+    """Return `text` as a string every store can keep: no U+0000, no lone surrogates, at most `max_bytes` of UTF-8.
+
+    Never raises: a value whose str() fails is described by its type.
+    """
+    try:
+        plain = text if isinstance(text, str) else str(text)
+    except Exception as why:
+        plain = f"<{type(text).__name__} whose str() raised {type(why).__name__}>"
+    plain = plain[:max_bytes].replace("\x00", "�")
+    data = plain.encode("utf-8", "replace")
+    return data[:max_bytes].decode("utf-8", "ignore")
+
+
+def is_plain_text(text: str) -> bool:
+    """Return whether `text` holds neither U+0000 nor a lone surrogate."""
+    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _clean(value: Any, path: str, depth: int) -> JSON:
+    if value is None or value is True or value is False:
+        return value
+    kind = type(value)
+    if kind is str:
+        return _clean_str(value, path)
+    if kind is int:
+        return value
+    if kind is float:
+        return _clean_float(value, path)
+    if depth >= MAX_DEPTH and isinstance(value, dict | list | tuple):
+        raise InvalidPayload(f"{path[:80]} nests deeper than {MAX_DEPTH} levels.")
+    if isinstance(value, dict):
+        return {_key(k, path): _clean(v, f"{path}.{k}", depth + 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(value)]
+    return _clean_subclass(value, path)
+
+
+def _clean_subclass(value: Any, path: str) -> JSON:
+    if isinstance(value, str):  # StrEnum, SafeString
+        return _clean_str(str.__str__(value), path)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _clean_float(float(value), path)
+    raise InvalidPayload(
+        f"{path} is a {kind_name(value)} ({shown(value)}); expected JSON: "
+        "str, int, float, bool, None, or lists and dicts of these."
+    )
+
+
+def kind_name(value: object) -> str:
+    """Return the name of a value's type for a message."""
+    return type(value).__qualname__
+
+
+def _key(key: Any, path: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidPayload(f"{path} has the key {shown(key)} of type {kind_name(key)}; expected a string.")
+    return _clean_str(key, f"a key of {path}")
+
+
+def _clean_str(text: str, path: str) -> str:
+    if text.isascii():
+        if "\x00" not in text:
+            return text
+    elif is_plain_text(text):
+        return text
+    raise InvalidPayload(f"{path} holds U+0000 or a lone surrogate, which not every database can store.")
+
+
+def _clean_float(number: float, path: str) -> JSON:
+    if not math.isfinite(number):
+        raise InvalidPayload(f"{path} is {number!r}; expected a finite number.")
+    if number == 0:
+        return 0.0
+    return int(number) if abs(number) >= 1e16 else number

@@ -1,0 +1,279 @@
+"""What a store keeps: jobs, their events and the workers that run them, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+JSON = Any
+"""A value of the portable JSON subset (see `domain.portable`)."""
+
+
+class JobStatus(StrEnum):
+    """The six stored conditions of a job (seed 004)."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class EventType(StrEnum):
+    """What happened to a job; replaying a job's events gives its status and attempts."""
+
+    ADDED = "added"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RETRIED = "retried"
+    EDITED = "edited"
+    PROLONGED = "prolonged"
+    WAITING = "waiting"
+    RESUMED = "resumed"
+    RELEASED = "released"
+    RECLAIMED = "reclaimed"
+    UNBLOCKED = "unblocked"
+    PAUSED = "paused"
+    UNPAUSED = "unpaused"
+    PROMOTED = "promoted"
+    SNOOZED = "snoozed"
+    CANCEL_REQUESTED = "cancel_requested"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class FailureReason(StrEnum):
+    """Why the last attempt of a job failed."""
+
+    TIMEOUT = "timeout"
+    HANDLER_ERROR = "handler_error"
+    NO_HANDLER = "no_handler"
+    WORKER_LOST = "worker_lost"
+    GIVEN_UP = "given_up"
+    INVALID_OUTPUT = "invalid_output"
+    INVALID_PAYLOAD = "invalid_payload"
+    NON_DETERMINISTIC = "non_deterministic"
+    DEPENDENCY_FAILED = "dependency_failed"
+
+
+class Kind(StrEnum):
+    """The kinds of record a Change can be about."""
+
+    JOB = "job"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """A job about to be inserted. `run_at` None means now, by the store's clock. Durations are milliseconds."""
+
+    job_type: str
+    payload: JSON = None
+    queue: str = "default"
+    priority: int = 0
+    max_attempts: int = 3
+    run_at: datetime | None = None
+    timeout_ms: int | None = None
+    isolate: bool = False
+    retry_delay_ms: int | None = None
+    retry_backoff: str = ""
+    retry_delay_max_ms: int | None = None
+    dead_letter_job_type: str | None = None
+    tags: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    group_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inserted:
+    """The answer for one NewJob: its id, whether a job with that idempotency key stood there already, and when."""
+
+    id: int
+    existed: bool
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedJob:
+    """The slim record a worker runs: what a handler and the decisions after it need, nothing else."""
+
+    id: int
+    job_type: str
+    queue: str
+    payload: JSON
+    priority: int
+    attempts: int
+    max_attempts: int
+    claim_seq: int
+    run_at: datetime
+    created_at: datetime
+    timeout_ms: int | None
+    retry_delay_ms: int | None
+    retry_backoff: str
+    retry_delay_max_ms: int | None
+    crash_count: int
+    tags: tuple[str, ...]
+    group_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A job as stored (seed 004, in snake_case).
+
+    `ready_at` is the whole answer to "from when may this be claimed?"; None means not at all. `claim_seq` is odd
+    exactly while the job is processing and grows whenever it enters or leaves that status.
+    """
+
+    id: int
+    job_type: str
+    payload: JSON
+    created_at: datetime
+    updated_at: datetime
+    run_at: datetime
+    queue: str = "default"
+    status: JobStatus = JobStatus.PENDING
+    priority: int = 0
+    position: int = 0
+    lifo: bool = False
+    ready_at: datetime | None = None
+    attempts: int = 0
+    max_attempts: int = 3
+    claim_seq: int = 0
+    resuming: bool = False
+    crash_count: int = 0
+    retried_count: int = 0
+    worker_id: int | None = None
+    locked_by: str | None = None
+    locked_at: datetime | None = None
+    started_at: datetime | None = None
+    last_started_at: datetime | None = None
+    finished_at: datetime | None = None
+    last_failed_at: datetime | None = None
+    last_retried_at: datetime | None = None
+    last_cancelled_at: datetime | None = None
+    pending_reason: str | None = None
+    failure_reason: str | None = None
+    error_history: tuple[Mapping[str, JSON], ...] = ()
+    timeout_ms: int | None = None
+    isolate: bool = False
+    retry_delay_ms: int | None = None
+    retry_backoff: str = ""
+    retry_delay_max_ms: int | None = None
+    dead_letter_job_type: str | None = None
+    dead_letter_job_id: int | None = None
+    dead_lettered_at: datetime | None = None
+    output: JSON = None
+    progress: int | None = None
+    progress_message: str | None = None
+    progress_data: JSON = None
+    tags: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    dedup_key: str | None = None
+    dedup_until: datetime | None = None
+    group_id: str | None = None
+    parent_id: int | None = None
+    open_dependencies: int = 0
+    wait_until: datetime | None = None
+    wait_token_id: str | None = None
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    expires_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    cron_schedule_id: int | None = None
+    scheduled_for: datetime | None = None
+    context: JSON = None
+
+    @property
+    def next_attempt_at(self) -> datetime | None:
+        """When a failed job will be tried again by itself; None when it will not."""
+        return self.ready_at if self.status == JobStatus.FAILED else None
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When the job completed; None when it did not."""
+        return self.finished_at if self.status == JobStatus.COMPLETED else None
+
+    @property
+    def will_retry(self) -> bool:
+        """Whether the job has failed and will be tried again by itself."""
+        return self.next_attempt_at is not None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing will happen to the job any more unless somebody asks for it."""
+        ended = (JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED)
+        return self.status in ended and not self.will_retry
+
+    @property
+    def force_kill_on_timeout(self) -> bool:
+        """Seed 001's name for `isolate`."""
+        return self.isolate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEvent:
+    """One thing that happened to a job. `claim_seq` names the execution it belongs to (odd) or the gap between two."""
+
+    id: int
+    job_id: int
+    event_type: EventType
+    created_at: datetime
+    claim_seq: int = 0
+    attempt: int = 0
+    worker_id: int | None = None
+    actor: str = ""
+    metadata: JSON = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worker:
+    """One start of a worker process. Rows are never reused; `label` is what people call it (`--worker-id`).
+
+    `expired_at` is a one-way fact: once set, the row can never be renewed and its jobs may be taken back.
+    """
+
+    id: int = 0
+    label: str
+    hostname: str = ""
+    pid: int = 0
+    queues: tuple[str, ...] = ()
+    job_types: tuple[str, ...] = ()
+    concurrency: int = 1
+    lease_ms: int = 30_000
+    beat: int = 0
+    started_at: datetime | None = None
+    last_beat_at: datetime | None = None
+    stopping_at: datetime | None = None
+    expired_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permits:
+    """How many of the wanted permits a rate bucket gave, and in how many seconds the next one is there."""
+
+    granted: int
+    retry_after: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What a worker asks for. Empty `queues`, `job_types` and `ids` mean any.
+
+    `crashed` False takes only jobs that never took a worker process down with them; True takes only those that did,
+    so that a worker can run them alone.
+    """
+
+    limit: int
+    worker_id: int
+    locked_by: str
+    queues: tuple[str, ...] = ()
+    exclude_queues: tuple[str, ...] = ()
+    job_types: tuple[str, ...] = ()
+    exclude_job_types: tuple[str, ...] = ()
+    ids: tuple[int, ...] = field(default=())
+    crashed: bool | None = False

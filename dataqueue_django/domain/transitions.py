@@ -1,0 +1,160 @@
+"""One function per transition of a job: each returns the Change that carries it out.
+
+An execution's own writes are guarded by `claim_seq` alone (the fence): it is odd while the job is processing and moves
+whenever the job enters or leaves that status, so no other execution's write can fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .changes import Add, After, Append, Change, Verb
+from .portable import clean_text
+from .records import JSON, EventType, FailureReason, JobStatus
+
+UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET", "__bool__": lambda self: False})()
+"""Not given, where None is a value of its own."""
+
+KEPT_ERRORS = 50
+CRASH_LIMIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of one job, named by its fence."""
+
+    job_id: int
+    claim_seq: int
+    attempts: int
+    max_attempts: int
+    crash_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """Why an attempt failed, cleaned and cut so that every store can keep it."""
+
+    reason: FailureReason
+    type: str
+    message: str
+    traceback: str = ""
+
+    def entry(self, attempt: int) -> dict[str, JSON]:
+        """Return the line for `error_history`, without its time (the store's clock writes that)."""
+        entry: dict[str, JSON] = {
+            "attempt": attempt,
+            "reason": self.reason.value,
+            "type": clean_text(self.type, 200),
+            "message": clean_text(self.message, 8 * 1024),
+        }
+        if self.traceback:
+            entry["traceback"] = clean_text(self.traceback, 8 * 1024)
+        return entry
+
+
+def complete(run: Execution, *, output: JSON = UNSET, progress: Mapping[str, Any] | None = None) -> Change:
+    """The handler returned: the job is completed, with its output if it has one."""
+    fields = {**_ended(JobStatus.COMPLETED), **(progress or {}), "failure_reason": None}
+    if output is not UNSET:
+        fields["output"] = output
+    return _finish(run, Verb.COMPLETE, fields, EventType.COMPLETED)
+
+
+def fail(
+    run: Execution, fault: Fault, *, retry_in: float | None, progress: Mapping[str, Any] | None = None
+) -> Change:
+    """The attempt failed: tried again in `retry_in` seconds while attempts are left; None or exhausted is final."""
+    again = retry_in is not None and run.attempts < run.max_attempts
+    fields = {
+        **(progress or {}),
+        **(_left(JobStatus.FAILED, ready=After(retry_in or 0.0)) if again else _ended(JobStatus.FAILED)),
+        "failure_reason": fault.reason.value,
+        "last_failed_at": After(),
+        "error_history": Append(fault.entry(run.attempts), KEPT_ERRORS),
+    }
+    metadata = {
+        "willRetry": again,
+        "failureReason": fault.reason.value,
+        "error": clean_text(f"{fault.type}: {fault.message}", 500),
+    }
+    if again:
+        metadata["retryInMs"] = round((retry_in or 0.0) * 1000)
+    return _finish(run, Verb.FAIL, fields, EventType.FAILED, metadata)
+
+
+def release(run: Execution, *, why: str) -> Change:
+    """The job is given back unstarted or unfinished: ready at once, and the next claim counts no attempt."""
+    fields = {**_left(JobStatus.PENDING, ready=After()), "resuming": True}
+    return _finish(run, Verb.RELEASE, fields, EventType.RELEASED, {"reason": why})
+
+
+def snooze(run: Execution, seconds: float, *, progress: Mapping[str, Any] | None = None) -> Change:
+    """The handler said "not now": ready again in `seconds`, and the next claim counts no attempt."""
+    fields = {**(progress or {}), **_left(JobStatus.PENDING, ready=After(seconds)), "resuming": True}
+    return _finish(run, Verb.SNOOZE, fields, EventType.SNOOZED, {"delayMs": round(seconds * 1000)})
+
+
+def reclaim(run: Execution, *, crash_limit: int = CRASH_LIMIT, backoff: float = 0.0) -> Change:
+    """The worker of a job that had begun is gone: ready again, or failed when attempts or crashes are used up.
+
+    `backoff` is the delay in seconds from the second crash on; the first comes back at once.
+    """
+    crashes = run.crash_count + 1
+    fault = Fault(reason=FailureReason.WORKER_LOST, type="WorkerLost", message="the worker process was lost")
+    common: dict[str, Any] = {
+        "crash_count": Add(1),
+        "failure_reason": fault.reason.value,
+        "last_failed_at": After(),
+        "error_history": Append(fault.entry(run.attempts), KEPT_ERRORS),
+    }
+    if run.attempts >= run.max_attempts or crashes >= crash_limit:
+        fields = {**_ended(JobStatus.FAILED), **common}
+        metadata = {"willRetry": False, "failureReason": fault.reason.value, "crashes": crashes}
+        return _finish(run, Verb.RECLAIM, fields, EventType.FAILED, metadata)
+    ready = After(backoff if crashes > 1 else 0.0)
+    fields = {**_left(JobStatus.PENDING, ready=ready), **common}
+    return _finish(run, Verb.RECLAIM, fields, EventType.RECLAIMED, {"crashes": crashes})
+
+
+def write_progress(run: Execution, progress: Mapping[str, Any]) -> Change:
+    """Store what the handler reported so far; the job goes on."""
+    return Change(
+        verb=Verb.PROGRESS, id=run.job_id, guard={"claim_seq": (run.claim_seq,)}, set=dict(progress)
+    )
+
+
+def _left(status: JobStatus, *, ready: After) -> dict[str, Any]:
+    """The fields of a job that leaves processing and will be claimable again."""
+    return {
+        "status": status,
+        "claim_seq": Add(1),
+        "ready_at": ready,
+        "updated_at": After(),
+        "worker_id": None,
+        "locked_by": None,
+        "locked_at": None,
+    }
+
+
+def _ended(status: JobStatus) -> dict[str, Any]:
+    """The fields of a job that leaves processing for good."""
+    return {**_left(status, ready=After()), "ready_at": None, "finished_at": After(), "resuming": False}
+
+
+def _finish(
+    run: Execution,
+    verb: Verb,
+    fields: dict[str, Any],
+    event: EventType,
+    metadata: JSON = None,
+) -> Change:
+    return Change(
+        verb=verb,
+        id=run.job_id,
+        guard={"claim_seq": (run.claim_seq,)},
+        set=fields,
+        event=event,
+        metadata=metadata,
+    )

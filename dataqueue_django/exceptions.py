@@ -1,0 +1,92 @@
+"""Every error this package raises on purpose, and the signals a handler may raise to steer its job.
+
+Errors say in one sentence what was wrong, what was expected and, where a word was mistyped, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class DataQueueError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(DataQueueError, ImproperlyConfigured):
+    """A setting, a handler or a store is declared wrongly."""
+
+
+class InvalidJob(DataQueueError, ValueError):
+    """A job cannot be added as described; nothing was written."""
+
+
+class InvalidPayload(InvalidJob):
+    """A payload is outside the portable JSON subset or does not fit its handler."""
+
+
+class PayloadTooLarge(InvalidPayload):
+    """A payload is larger than the limit."""
+
+
+class InvalidOutput(DataQueueError, ValueError):
+    """A handler returned or set something that is not portable JSON."""
+
+
+class InvalidProgress(DataQueueError, ValueError):
+    """Progress outside 0..100, or of the wrong type."""
+
+
+class InvalidFilter(DataQueueError, ValueError):
+    """A query names an unknown field, order or limit."""
+
+
+class JobNotFound(DataQueueError, LookupError):
+    """No job has this id."""
+
+
+class JobStateError(DataQueueError):
+    """The job is not in a state in which this may be done."""
+
+
+class LeaseLost(DataQueueError):
+    """This execution no longer owns its job; nothing it writes is accepted."""
+
+
+class JobAborted(DataQueueError):
+    """Raised by `signal.raise_if_aborted()` in a handler that was asked to stop."""
+
+
+class GiveUp(Exception):
+    """Raised by a handler: the attempt failed and no further one makes sense."""
+
+
+class RetryLater(Exception):
+    """Raised by a handler: the attempt failed; the next one starts after `delay` (seconds or timedelta)."""
+
+    def __init__(self, delay: float | timedelta, message: str = "") -> None:
+        super().__init__(message or f"retry later ({delay})")
+        self.delay = delay
+
+
+class Snooze(Exception):
+    """Raised by a handler: not now; run again after `delay` (seconds or timedelta) without using up an attempt."""
+
+    def __init__(self, delay: float | timedelta, message: str = "") -> None:
+        super().__init__(message or f"snoozed ({delay})")
+        self.delay = delay
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string when none is near."""
+    near = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return `value` for use in a message: its repr, control characters escaped, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,155 @@
+"""All tables (one migration until the first release)."""
+
+import django.db.models.expressions
+from django.db import migrations, models
+
+from ._storage import set_storage_options
+
+
+class Migration(migrations.Migration):
+
+    initial = True
+
+    dependencies = [
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='RateBucket',
+            fields=[
+                ('key', models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ('tokens', models.FloatField()),
+                ('at', models.DateTimeField()),
+            ],
+            options={
+                'verbose_name': 'rate bucket',
+                'verbose_name_plural': 'rate buckets',
+            },
+        ),
+        migrations.CreateModel(
+            name='Worker',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('label', models.CharField(max_length=255)),
+                ('hostname', models.CharField(blank=True, db_default='', default='', max_length=255)),
+                ('pid', models.BigIntegerField(db_default=0, default=0)),
+                ('queues', models.JSONField()),
+                ('job_types', models.JSONField()),
+                ('concurrency', models.IntegerField(db_default=1, default=1)),
+                ('lease_ms', models.BigIntegerField(db_default=30000, default=30000)),
+                ('beat', models.BigIntegerField(db_default=0, default=0)),
+                ('started_at', models.DateTimeField()),
+                ('last_beat_at', models.DateTimeField()),
+                ('stopping_at', models.DateTimeField(null=True)),
+                ('expired_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'verbose_name': 'worker',
+                'verbose_name_plural': 'workers',
+            },
+        ),
+        migrations.CreateModel(
+            name='Job',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('job_type', models.CharField(max_length=128)),
+                ('queue', models.CharField(db_default='default', default='default', max_length=128)),
+                ('status', models.CharField(db_default='pending', default='pending', max_length=16)),
+                ('stage', models.CharField(editable=False, max_length=16, null=True)),
+                ('payload', models.JSONField(null=True)),
+                ('priority', models.IntegerField(db_default=0, default=0)),
+                ('position', models.BigIntegerField(db_default=0, default=0)),
+                ('lifo', models.BooleanField(db_default=False, default=False)),
+                ('run_at', models.DateTimeField()),
+                ('ready_at', models.DateTimeField(null=True)),
+                ('created_at', models.DateTimeField()),
+                ('updated_at', models.DateTimeField()),
+                ('attempts', models.IntegerField(db_default=0, default=0)),
+                ('max_attempts', models.IntegerField(db_default=3, default=3)),
+                ('claim_seq', models.BigIntegerField(db_default=0, default=0)),
+                ('resuming', models.BooleanField(db_default=False, default=False)),
+                ('crash_count', models.IntegerField(db_default=0, default=0)),
+                ('retried_count', models.IntegerField(db_default=0, default=0)),
+                ('worker_id', models.BigIntegerField(null=True)),
+                ('locked_by', models.CharField(max_length=255, null=True)),
+                ('locked_at', models.DateTimeField(null=True)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('last_started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('last_failed_at', models.DateTimeField(null=True)),
+                ('last_retried_at', models.DateTimeField(null=True)),
+                ('last_cancelled_at', models.DateTimeField(null=True)),
+                ('pending_reason', models.TextField(null=True)),
+                ('failure_reason', models.CharField(max_length=32, null=True)),
+                ('error_history', models.JSONField(null=True)),
+                ('timeout_ms', models.BigIntegerField(null=True)),
+                ('isolate', models.BooleanField(db_default=False, default=False)),
+                ('retry_delay_ms', models.BigIntegerField(null=True)),
+                ('retry_backoff', models.CharField(blank=True, db_default='', default='', max_length=16)),
+                ('retry_delay_max_ms', models.BigIntegerField(null=True)),
+                ('dead_letter_job_type', models.CharField(max_length=128, null=True)),
+                ('dead_letter_job_id', models.BigIntegerField(null=True)),
+                ('dead_lettered_at', models.DateTimeField(null=True)),
+                ('output', models.JSONField(null=True)),
+                ('progress', models.SmallIntegerField(null=True)),
+                ('progress_message', models.TextField(null=True)),
+                ('progress_data', models.JSONField(null=True)),
+                ('tags', models.JSONField(null=True)),
+                ('idempotency_key', models.CharField(max_length=255, null=True)),
+                ('dedup_key', models.CharField(max_length=255, null=True)),
+                ('dedup_until', models.DateTimeField(null=True)),
+                ('group_id', models.CharField(max_length=255, null=True)),
+                ('parent_id', models.BigIntegerField(null=True)),
+                ('open_dependencies', models.IntegerField(db_default=0, default=0)),
+                ('wait_until', models.DateTimeField(null=True)),
+                ('wait_token_id', models.CharField(max_length=64, null=True)),
+                ('paused_at', models.DateTimeField(null=True)),
+                ('paused_by', models.CharField(max_length=255, null=True)),
+                ('expires_at', models.DateTimeField(null=True)),
+                ('cancel_requested_at', models.DateTimeField(null=True)),
+                ('cron_schedule_id', models.BigIntegerField(null=True)),
+                ('scheduled_for', models.DateTimeField(null=True)),
+                ('context', models.JSONField(null=True)),
+            ],
+            options={
+                'verbose_name': 'job',
+                'verbose_name_plural': 'jobs',
+                'indexes': [models.Index(condition=models.Q(('stage', 'claimable')), fields=['queue', '-priority', 'position', 'ready_at', 'id'], name='dataqueue_job_claimable'), models.Index(condition=models.Q(('stage', 'claimable')), fields=['queue', 'job_type', '-priority', 'position', 'ready_at', 'id'], name='dataqueue_job_lane'), models.Index(condition=models.Q(('stage', 'later')), fields=['ready_at', 'id'], name='dataqueue_job_later'), models.Index(condition=models.Q(('stage', 'parked')), fields=['queue', 'job_type', 'group_id', 'id'], name='dataqueue_job_parked'), models.Index(condition=models.Q(('crash_count__gt', 0), ('stage', 'claimable')), fields=['queue', 'id'], name='dataqueue_job_crashed'), models.Index(condition=models.Q(('worker_id__isnull', False)), fields=['worker_id', 'id'], name='dataqueue_job_worker'), models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['status', 'finished_at', 'id'], name='dataqueue_job_finished'), models.Index(condition=models.Q(('dedup_key__isnull', False)), fields=['dedup_key'], name='dataqueue_job_dedup'), models.Index(condition=models.Q(('parent_id__isnull', False)), fields=['parent_id', 'id'], name='dataqueue_job_parent')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('idempotency_key',), name='dataqueue_job_idempotency'), models.CheckConstraint(condition=models.Q(models.Q(('claim_seq', django.db.models.expressions.CombinedExpression(models.F('claim_seq'), '|', models.Value(1))), ('status', 'processing')), models.Q(models.Q(('status', 'processing'), _negated=True), models.Q(('claim_seq', django.db.models.expressions.CombinedExpression(models.F('claim_seq'), '|', models.Value(1))), _negated=True)), _connector='OR'), name='dataqueue_job_fence')],
+            },
+        ),
+        migrations.CreateModel(
+            name='JobEvent',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('job_id', models.BigIntegerField()),
+                ('event_type', models.CharField(max_length=32)),
+                ('created_at', models.DateTimeField()),
+                ('claim_seq', models.BigIntegerField(db_default=0, default=0)),
+                ('attempt', models.IntegerField(db_default=0, default=0)),
+                ('worker_id', models.BigIntegerField(null=True)),
+                ('actor', models.CharField(blank=True, db_default='', default='', max_length=255)),
+                ('metadata', models.JSONField(null=True)),
+            ],
+            options={
+                'verbose_name': 'job event',
+                'verbose_name_plural': 'job events',
+                'indexes': [models.Index(fields=['job_id', 'id'], name='dataqueue_jobevent_job'), models.Index(fields=['created_at', 'id'], name='dataqueue_jobevent_created')],
+            },
+        ),
+        migrations.CreateModel(
+            name='JobTag',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('job_id', models.BigIntegerField()),
+                ('tag', models.CharField(max_length=128)),
+            ],
+            options={
+                'verbose_name': 'job tag',
+                'verbose_name_plural': 'job tags',
+                'indexes': [models.Index(fields=['job_id'], name='dataqueue_jobtag_job')],
+                'constraints': [models.UniqueConstraint(fields=('tag', 'job_id'), name='dataqueue_jobtag_unique')],
+            },
+        ),
+        migrations.RunPython(set_storage_options, migrations.RunPython.noop, elidable=False),
+    ]

@@ -1,0 +1,233 @@
+"""The tables. Statuses, types and reasons are plain text, validated in code, so that a new word needs no migration.
+
+Only `stores.orm` and the admin use these; everything else speaks to a JobQueue.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+
+def _word(length: int = 16, **options: object) -> models.CharField[str, str]:
+    return models.CharField(max_length=length, **options)  # type: ignore[arg-type]
+
+
+class Job(models.Model):
+    """A job; see `domain.records.Job` for what the fields mean.
+
+    `stage` is the store's own mark, seen by no other layer: "later", "claimable" or "parked" while `ready_at` is set,
+    NULL otherwise. Each has its partial index, so that only rows that can be claimed now stand in the claim index.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    job_type = _word(128)
+    queue = _word(128, db_default="default", default="default")
+    status = _word(db_default="pending", default="pending")
+    stage = _word(null=True, editable=False)
+    payload = models.JSONField(null=True)
+    priority = models.IntegerField(db_default=0, default=0)
+    position = models.BigIntegerField(db_default=0, default=0)
+    lifo = models.BooleanField(db_default=False, default=False)
+    run_at = models.DateTimeField()
+    ready_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    attempts = models.IntegerField(db_default=0, default=0)
+    max_attempts = models.IntegerField(db_default=3, default=3)
+    claim_seq = models.BigIntegerField(db_default=0, default=0)
+    resuming = models.BooleanField(db_default=False, default=False)
+    crash_count = models.IntegerField(db_default=0, default=0)
+    retried_count = models.IntegerField(db_default=0, default=0)
+
+    worker_id = models.BigIntegerField(null=True)
+    locked_by = _word(255, null=True)
+    locked_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    last_started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    last_failed_at = models.DateTimeField(null=True)
+    last_retried_at = models.DateTimeField(null=True)
+    last_cancelled_at = models.DateTimeField(null=True)
+
+    pending_reason = models.TextField(null=True)
+    failure_reason = _word(32, null=True)
+    error_history = models.JSONField(null=True)
+
+    timeout_ms = models.BigIntegerField(null=True)
+    isolate = models.BooleanField(db_default=False, default=False)
+    retry_delay_ms = models.BigIntegerField(null=True)
+    retry_backoff = _word(db_default="", default="", blank=True)
+    retry_delay_max_ms = models.BigIntegerField(null=True)
+    dead_letter_job_type = _word(128, null=True)
+    dead_letter_job_id = models.BigIntegerField(null=True)
+    dead_lettered_at = models.DateTimeField(null=True)
+
+    output = models.JSONField(null=True)
+    progress = models.SmallIntegerField(null=True)
+    progress_message = models.TextField(null=True)
+    progress_data = models.JSONField(null=True)
+
+    tags = models.JSONField(null=True)
+    idempotency_key = _word(255, null=True)
+    dedup_key = _word(255, null=True)
+    dedup_until = models.DateTimeField(null=True)
+    group_id = _word(255, null=True)
+    parent_id = models.BigIntegerField(null=True)
+    open_dependencies = models.IntegerField(db_default=0, default=0)
+
+    wait_until = models.DateTimeField(null=True)
+    wait_token_id = _word(64, null=True)
+    paused_at = models.DateTimeField(null=True)
+    paused_by = _word(255, null=True)
+    expires_at = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    cron_schedule_id = models.BigIntegerField(null=True)
+    scheduled_for = models.DateTimeField(null=True)
+    context = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name = "job"
+        verbose_name_plural = "jobs"
+        indexes: ClassVar = [
+            models.Index(
+                fields=["queue", "-priority", "position", "ready_at", "id"],
+                condition=Q(stage="claimable"),
+                name="dataqueue_job_claimable",
+            ),
+            models.Index(
+                fields=["queue", "job_type", "-priority", "position", "ready_at", "id"],
+                condition=Q(stage="claimable"),
+                name="dataqueue_job_lane",
+            ),
+            models.Index(fields=["ready_at", "id"], condition=Q(stage="later"), name="dataqueue_job_later"),
+            models.Index(
+                fields=["queue", "job_type", "group_id", "id"],
+                condition=Q(stage="parked"),
+                name="dataqueue_job_parked",
+            ),
+            models.Index(
+                fields=["queue", "id"],
+                condition=Q(stage="claimable", crash_count__gt=0),
+                name="dataqueue_job_crashed",
+            ),
+            models.Index(
+                fields=["worker_id", "id"],
+                condition=Q(worker_id__isnull=False),
+                name="dataqueue_job_worker",
+            ),
+            models.Index(
+                fields=["status", "finished_at", "id"],
+                condition=Q(finished_at__isnull=False),
+                name="dataqueue_job_finished",
+            ),
+            models.Index(
+                fields=["dedup_key"], condition=Q(dedup_key__isnull=False), name="dataqueue_job_dedup"
+            ),
+            models.Index(
+                fields=["parent_id", "id"], condition=Q(parent_id__isnull=False), name="dataqueue_job_parent"
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="dataqueue_job_idempotency",
+            ),
+            # The fence: claim_seq is odd exactly while the job is processing.
+            models.CheckConstraint(
+                condition=Q(status="processing", claim_seq=F("claim_seq").bitor(1))
+                | (~Q(status="processing") & ~Q(claim_seq=F("claim_seq").bitor(1))),
+                name="dataqueue_job_fence",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_type} {self.pk}"
+
+
+class JobTag(models.Model):
+    """One tag of one job: the index behind searches by tag. The job's own list is the truth for display."""
+
+    id = models.BigAutoField(primary_key=True)
+    job_id = models.BigIntegerField()
+    tag = _word(128)
+
+    class Meta:
+        verbose_name = "job tag"
+        verbose_name_plural = "job tags"
+        indexes: ClassVar = [models.Index(fields=["job_id"], name="dataqueue_jobtag_job")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tag", "job_id"], name="dataqueue_jobtag_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.tag
+
+
+class JobEvent(models.Model):
+    """One thing that happened to a job, written in the same transaction as the change itself."""
+
+    id = models.BigAutoField(primary_key=True)
+    job_id = models.BigIntegerField()
+    event_type = _word(32)
+    created_at = models.DateTimeField()
+    claim_seq = models.BigIntegerField(db_default=0, default=0)
+    attempt = models.IntegerField(db_default=0, default=0)
+    worker_id = models.BigIntegerField(null=True)
+    actor = _word(255, db_default="", default="", blank=True)
+    metadata = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name = "job event"
+        verbose_name_plural = "job events"
+        indexes: ClassVar = [
+            models.Index(fields=["job_id", "id"], name="dataqueue_jobevent_job"),
+            models.Index(fields=["created_at", "id"], name="dataqueue_jobevent_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type} of job {self.job_id}"
+
+
+class Worker(models.Model):
+    """One start of a worker process; see `domain.records.Worker`."""
+
+    id = models.BigAutoField(primary_key=True)
+    label = _word(255)
+    hostname = _word(255, db_default="", default="", blank=True)
+    pid = models.BigIntegerField(db_default=0, default=0)
+    queues = models.JSONField()
+    job_types = models.JSONField()
+    concurrency = models.IntegerField(db_default=1, default=1)
+    lease_ms = models.BigIntegerField(db_default=30_000, default=30_000)
+    beat = models.BigIntegerField(db_default=0, default=0)
+    started_at = models.DateTimeField()
+    last_beat_at = models.DateTimeField()
+    stopping_at = models.DateTimeField(null=True)
+    expired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "worker"
+        verbose_name_plural = "workers"
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class RateBucket(models.Model):
+    """The permits left in one rate bucket at a moment."""
+
+    key = _word(255, primary_key=True)
+    tokens = models.FloatField()
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "rate bucket"
+        verbose_name_plural = "rate buckets"
+
+    def __str__(self) -> str:
+        return self.key

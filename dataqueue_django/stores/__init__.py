@@ -1,0 +1,51 @@
+"""Where jobs are kept. `stores["default"]` is the store that the DATAQUEUE setting names for an alias."""
+
+from __future__ import annotations
+
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from ..conf import settings_for
+from ..exceptions import ConfigurationError
+from .base import Claim, Features, Store
+
+__all__ = ["Claim", "Features", "Store", "stores"]
+
+
+class Stores:
+    """The stores by alias, each made once; forgotten when the setting changes."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Store] = {}
+
+    def __getitem__(self, alias: str) -> Store:
+        """Return the store of `alias`; raises ConfigurationError for an unknown alias or a backend that cannot be imported."""
+        if alias not in self._made:
+            self._made[alias] = self._make(alias)
+        return self._made[alias]
+
+    def forget(self) -> None:
+        """Drop all stores, so that the setting is read again."""
+        self._made.clear()
+
+    def _make(self, alias: str) -> Store:
+        settings = settings_for(alias)
+        try:
+            backend = import_string(settings.backend)
+        except ImportError as why:
+            raise ConfigurationError(
+                f"DATAQUEUE[{alias!r}]['BACKEND'] is {settings.backend!r}, which cannot be imported: {why}"
+            ) from why
+        store: Store = backend(alias, settings.options)
+        return store
+
+
+stores = Stores()
+
+
+def _on_setting_changed(*, setting: str, **_: object) -> None:
+    if setting == "DATAQUEUE":
+        stores.forget()
+
+
+setting_changed.connect(_on_setting_changed)

@@ -1,0 +1,198 @@
+"""What every store can do. Stores apply; they know nothing of retries, waits, flows or schedules.
+
+Rules that hold for all of them, and that `testing.contract` checks:
+
+1. A commit is atomic; an item none of whose guards holds leaves no trace and does not fail the others.
+2. Claim order is priority descending, position, ready_at, id, over everything that is due.
+3. Times: `now=None` is the store's own clock in that statement; tests pass a value.
+4. Stores raise for broken input or a broken connection only. "Somebody else was faster" is an answer, not an error.
+5. Records are locked in one order: workers, then jobs by ascending id.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..domain.changes import Alternatives, Committed
+from ..domain.filters import EVERYTHING, JobFilter, Order
+from ..domain.records import Claim, ClaimedJob, Inserted, Job, JobEvent, Kind, NewJob, Permits, Worker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Features:
+    """True differences between stores, for users to read; the contract has no exceptions beyond these."""
+
+    joins_user_transaction: bool
+    listens: bool = False
+    max_batch: int = 1000
+
+
+class Store(ABC):
+    """The primitives. Everything else is composed from them."""
+
+    alias: str
+    features: Features
+
+    # -- write
+
+    @abstractmethod
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+        """Insert jobs, each with its `added` event, and return an answer for each, in order.
+
+        A job whose idempotency key is taken, in the store or earlier in `jobs`, is not inserted: its answer names the job
+        that stands there, with `existed`. At most `features.max_batch` jobs a call.
+        """
+
+    @abstractmethod
+    def claim(self, claim: Claim, *, now: datetime | None = None) -> list[ClaimedJob]:
+        """Hand out up to `claim.limit` due jobs, in order, to one worker, each with its `processing` event.
+
+        `claim_seq` becomes odd; attempts grow by one unless the job was `resuming`. Nothing is handed out to a worker
+        whose row is missing or expired. Returns an empty list when nothing fits.
+        """
+
+    @abstractmethod
+    def commit(
+        self, items: Sequence[Alternatives], *, now: datetime | None = None, wait: bool = True
+    ) -> list[Committed]:
+        """Apply each item: the first of its alternatives whose guard holds. Returns an answer for each, in order.
+
+        With `wait` False, records that another transaction holds are answered BUSY instead of waited for.
+        """
+
+    def exchange(
+        self, items: Sequence[Alternatives], claim: Claim | None, *, now: datetime | None = None
+    ) -> tuple[list[Committed], list[ClaimedJob]]:
+        """Commit outcomes without waiting for locked records, then claim: a busy worker's one call.
+
+        The same as `commit(items, wait=False)` followed by `claim(claim)`; a store may make it one round trip, and then
+        either both halves happen or the call raises and neither did.
+        """
+        results = self.commit(items, now=now, wait=False) if items else []
+        return results, self.claim(claim, now=now) if claim else []
+
+    @abstractmethod
+    def delete(self, ids: Collection[int], *, force: bool = False) -> int:
+        """Delete jobs with their tags and events and return how many; a processing job only with `force`."""
+
+    # -- read
+
+    @abstractmethod
+    def get(self, ids: Collection[int]) -> list[Job]:
+        """Return the jobs that exist among `ids`, by ascending id."""
+
+    @abstractmethod
+    def query(
+        self,
+        where: JobFilter,
+        *,
+        order: Order = Order.NEWEST,
+        limit: int = 50,
+        after: int | None = None,
+    ) -> list[Job]:
+        """Return up to `limit` jobs that match, in `order`, beyond the id `after`."""
+
+    @abstractmethod
+    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+        """Return how many jobs match, per combination of the fields `by`; `{(): n}` without them."""
+
+    @abstractmethod
+    def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
+        """Return in how many seconds the next job comes due that is not due yet; None when there is none.
+
+        Only a hint for sleeping: the claim's filters need not be looked at.
+        """
+
+    @abstractmethod
+    def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
+        """Return a job's events, oldest first, beyond the event id `after`."""
+
+    @abstractmethod
+    def outcome_of(self, job_id: int, claim_seq: int) -> JobEvent | None:
+        """Return the event that ended the execution `claim_seq` of a job, or None when none was written."""
+
+    @abstractmethod
+    def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` events older than `before`, of jobs that have ended or are gone, and return how many."""
+
+    # -- side records
+
+    @abstractmethod
+    def put(self, record: Worker, *, now: datetime | None = None) -> Worker:
+        """Insert a side record and return it with its id and times."""
+
+    @abstractmethod
+    def fetch(self, kind: Kind, id: int) -> Worker | None:
+        """Return one side record, or None."""
+
+    @abstractmethod
+    def find(self, kind: Kind, **equals: Any) -> list[Worker]:
+        """Return the side records whose fields equal the given values, by ascending id."""
+
+    @abstractmethod
+    def remove(self, kind: Kind, ids: Collection[int]) -> int:
+        """Delete side records and return how many; a worker to which a job still refers stays."""
+
+    # -- rates
+
+    @abstractmethod
+    def take(
+        self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None
+    ) -> Permits:
+        """Take up to `want` permits from a bucket of `limit` a `window`; a bucket not seen before is full."""
+
+    # -- life
+
+    def is_lost_connection(self, error: BaseException) -> bool:
+        """Return whether `error` means that the store could not be reached, so that the same call may be repeated."""
+        return isinstance(error, ConnectionError)
+
+    def private_session(self) -> PrivateSession:
+        """Return a context in which the current thread talks to the store over a connection of its own."""
+        return PrivateSession()
+
+    def in_transaction(self) -> bool:
+        """Return whether the current thread is inside a transaction that somebody else will end."""
+        return False
+
+    def on_commit(self, run: Any) -> None:
+        """Call `run` once what was written so far is visible to others; never if it is rolled back."""
+        run()
+
+
+class PrivateSession:
+    """A thread's own way to its store; this base has nothing to open. Re-entered after a lost connection."""
+
+    def open(self) -> None:
+        """Take hold of the connection for the current thread."""
+
+    def close(self) -> None:
+        """Give it up; what is open on it is rolled back."""
+
+    def __enter__(self) -> PrivateSession:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def chosen(equals: Mapping[str, Any], record: Any) -> bool:
+    """Return whether the record's fields equal the given values."""
+    return all(getattr(record, name) == value for name, value in equals.items())
+
+
+def chunks(items: Iterable[Any], size: int) -> Iterable[list[Any]]:
+    """Yield `items` in lists of at most `size`, reading no further ahead."""
+    lot: list[Any] = []
+    for item in items:
+        lot.append(item)
+        if len(lot) == size:
+            yield lot
+            lot = []
+    if lot:
+        yield lot

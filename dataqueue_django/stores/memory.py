@@ -1,0 +1,296 @@
+"""The store in one process's memory: the specification in runnable form, and the model that histories are compared with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count as counter
+from threading import RLock
+from typing import Any
+
+from ..domain.changes import Alternatives, Change, Committed, apply_change, walk
+from ..domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order
+from ..domain.lifecycle import ENDINGS
+from ..domain.rates import Bucket
+from ..domain.rates import take as take_permits
+from ..domain.records import (
+    JSON,
+    Claim,
+    ClaimedJob,
+    EventType,
+    Inserted,
+    Job,
+    JobEvent,
+    JobStatus,
+    Kind,
+    NewJob,
+    Permits,
+    Worker,
+)
+from .base import Features, Store, chosen
+
+CARRIED_OVER = frozenset(f.name for f in fields(NewJob)) - {"run_at"}
+SLIM = tuple(f.name for f in fields(ClaimedJob))
+
+
+class MemoryStore(Store):
+    """Keeps everything in dicts under one lock; nothing survives the process."""
+
+    features = Features(joins_user_transaction=False)
+
+    def __init__(self, alias: str = "default", options: Mapping[str, Any] | None = None) -> None:
+        self.alias = alias
+        self._lock = RLock()
+        self._jobs: dict[int, Job] = {}
+        self._workers: dict[int, Worker] = {}
+        self._events: list[JobEvent] = []
+        self._keys: dict[str, int] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._job_ids, self._worker_ids, self._event_ids = counter(1), counter(1), counter(1)
+
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+        """See Store.insert."""
+        with self._lock:
+            at = _clock(now)
+            return [self._insert(job, at) for job in jobs]
+
+    def claim(self, claim: Claim, *, now: datetime | None = None) -> list[ClaimedJob]:
+        """See Store.claim."""
+        with self._lock:
+            at = _clock(now)
+            holder = self._workers.get(claim.worker_id)
+            if holder is None or holder.expired_at is not None:
+                return []
+            due = [job for job in self._jobs.values() if _fits(job, claim, at)]
+            due.sort(key=lambda job: (-job.priority, job.position, job.ready_at, job.id))
+            return [self._start(job, claim, at) for job in due[: claim.limit]]
+
+    def commit(
+        self, items: Sequence[Alternatives], *, now: datetime | None = None, wait: bool = True
+    ) -> list[Committed]:
+        """See Store.commit. Nothing is ever BUSY here."""
+        with self._lock:
+            at = _clock(now)
+            return [walk(item, lambda change: self._apply(change, at)) for item in items]
+
+    def delete(self, ids: Collection[int], *, force: bool = False) -> int:
+        """See Store.delete."""
+        with self._lock:
+            doomed = {
+                id
+                for id in ids
+                if (job := self._jobs.get(id)) and (force or job.status is not JobStatus.PROCESSING)
+            }
+            for id in doomed:
+                self._keys.pop(self._jobs.pop(id).idempotency_key or "", None)
+            self._events = [event for event in self._events if event.job_id not in doomed]
+            return len(doomed)
+
+    def get(self, ids: Collection[int]) -> list[Job]:
+        """See Store.get."""
+        with self._lock:
+            return [self._jobs[id] for id in sorted(set(ids)) if id in self._jobs]
+
+    def query(
+        self, where: JobFilter, *, order: Order = Order.NEWEST, limit: int = 50, after: int | None = None
+    ) -> list[Job]:
+        """See Store.query."""
+        with self._lock:
+            newest = order is Order.NEWEST
+            found = sorted(filter(where.matches, self._jobs.values()), key=lambda j: j.id, reverse=newest)
+            if after is not None:
+                found = [job for job in found if (job.id < after if newest else job.id > after)]
+            return found[:limit]
+
+    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+        """See Store.count."""
+        with self._lock:
+            found = filter(where.matches, self._jobs.values())
+            counts = Counter(tuple(COUNTABLE[field](job) for field in by) for job in found)
+            return dict(counts) if by else {(): counts[()]}
+
+    def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
+        """See Store.next_ready_in."""
+        with self._lock:
+            at = _clock(now)
+            later = [job.ready_at for job in self._jobs.values() if job.ready_at and job.ready_at > at]
+            return (min(later) - at).total_seconds() if later else None
+
+    def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
+        """See Store.events."""
+        with self._lock:
+            return [e for e in self._events if e.job_id == job_id and e.id > after][:limit]
+
+    def outcome_of(self, job_id: int, claim_seq: int) -> JobEvent | None:
+        """See Store.outcome_of."""
+        with self._lock:
+            for event in self._events:
+                if (event.job_id, event.claim_seq) == (job_id, claim_seq) and event.event_type in ENDINGS:
+                    return event
+            return None
+
+    def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_events."""
+        with self._lock:
+            live = {job.id for job in self._jobs.values() if not job.is_terminal}
+            old = [e.id for e in self._events if e.created_at < before and e.job_id not in live][:limit]
+            doomed = set(old)
+            self._events = [event for event in self._events if event.id not in doomed]
+            return len(doomed)
+
+    def put(self, record: Worker, *, now: datetime | None = None) -> Worker:
+        """See Store.put."""
+        with self._lock:
+            at = _clock(now)
+            stored = replace(record, id=next(self._worker_ids), started_at=at, last_beat_at=at)
+            self._workers[stored.id] = stored
+            return stored
+
+    def fetch(self, kind: Kind, id: int) -> Worker | None:
+        """See Store.fetch."""
+        with self._lock:
+            return self._workers.get(id)
+
+    def find(self, kind: Kind, **equals: Any) -> list[Worker]:
+        """See Store.find."""
+        with self._lock:
+            return [worker for worker in self._workers.values() if chosen(equals, worker)]
+
+    def remove(self, kind: Kind, ids: Collection[int]) -> int:
+        """See Store.remove."""
+        with self._lock:
+            held = {job.worker_id for job in self._jobs.values()}
+            doomed = [id for id in ids if id in self._workers and id not in held]
+            for id in doomed:
+                del self._workers[id]
+            return len(doomed)
+
+    def take(
+        self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None
+    ) -> Permits:
+        """See Store.take."""
+        with self._lock:
+            at = _clock(now)
+            state = self._buckets.get(bucket, Bucket(float(limit), at))
+            self._buckets[bucket], permits = take_permits(state, want=want, limit=limit, window=window, now=at)
+            return permits
+
+    def _insert(self, job: NewJob, now: datetime) -> Inserted:
+        if job.idempotency_key is not None and job.idempotency_key in self._keys:
+            return Inserted(id=self._keys[job.idempotency_key], existed=True, at=now)
+        run_at = job.run_at or now
+        stored = Job(
+            id=next(self._job_ids),
+            created_at=now,
+            updated_at=now,
+            run_at=run_at,
+            ready_at=run_at,
+            **{name: getattr(job, name) for name in CARRIED_OVER},
+        )
+        self._jobs[stored.id] = stored
+        if job.idempotency_key is not None:
+            self._keys[job.idempotency_key] = stored.id
+        self._log(stored, EventType.ADDED, now, claim_seq=0)
+        return Inserted(id=stored.id, existed=False, at=now)
+
+    def _start(self, job: Job, claim: Claim, now: datetime) -> ClaimedJob:
+        running = replace(
+            job,
+            status=JobStatus.PROCESSING,
+            claim_seq=job.claim_seq + 1,
+            attempts=job.attempts + (not job.resuming),
+            resuming=False,
+            ready_at=None,
+            pending_reason=None,
+            worker_id=claim.worker_id,
+            locked_by=claim.locked_by,
+            locked_at=now,
+            last_started_at=now,
+            started_at=job.started_at or now,
+            updated_at=now,
+        )
+        self._jobs[job.id] = running
+        self._log(running, EventType.PROCESSING, now, claim_seq=running.claim_seq)
+        return ClaimedJob(**{name: getattr(running, name) for name in SLIM})
+
+    def _apply(self, change: Change, now: datetime) -> tuple[bool, int | None]:
+        if change.kind is Kind.WORKER:
+            return self._apply_to_worker(change, now), None
+        job = self._jobs.get(change.id)
+        updates = None if job is None else apply_change(_View(job), change, now)
+        if job is None or updates is None:
+            return False, None
+        spawned = self._insert(change.spawn, now).id if change.spawn else None
+        if change.link:
+            updates[change.link] = spawned
+        changed = replace(job, **updates)
+        self._jobs[job.id] = changed
+        if change.event:
+            self._log(changed, change.event, now, job.claim_seq, change.metadata, change.actor)
+        return True, spawned
+
+    def _apply_to_worker(self, change: Change, now: datetime) -> bool:
+        worker = self._workers.get(change.id)
+        updates = None if worker is None else apply_change(_View(worker), change, now)
+        if worker is None or updates is None:
+            return False
+        self._workers[worker.id] = replace(worker, **updates)
+        return True
+
+    def _log(
+        self,
+        job: Job,
+        event: EventType,
+        now: datetime,
+        claim_seq: int,
+        metadata: JSON = None,
+        actor: str = "",
+    ) -> None:
+        self._events.append(
+            JobEvent(
+                id=next(self._event_ids),
+                job_id=job.id,
+                event_type=event,
+                created_at=now,
+                claim_seq=claim_seq,
+                attempt=job.attempts,
+                worker_id=job.worker_id if event is EventType.PROCESSING else None,
+                actor=actor,
+                metadata=metadata,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _View(Mapping[str, Any]):
+    """A record read as a mapping of its fields."""
+
+    record: Any
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.record, name)
+
+    def __iter__(self) -> Any:
+        return (f.name for f in fields(self.record))
+
+    def __len__(self) -> int:
+        return len(fields(self.record))
+
+
+def _clock(now: datetime | None) -> datetime:
+    return datetime.now(UTC) if now is None else now
+
+
+def _fits(job: Job, claim: Claim, now: datetime) -> bool:
+    return (
+        job.ready_at is not None
+        and job.ready_at <= now
+        and (claim.crashed is None or claim.crashed == (job.crash_count > 0))
+        and (not claim.ids or job.id in claim.ids)
+        and (not claim.queues or job.queue in claim.queues)
+        and job.queue not in claim.exclude_queues
+        and (not claim.job_types or job.job_type in claim.job_types)
+        and job.job_type not in claim.exclude_job_types
+    )

@@ -1,0 +1,463 @@
+"""The ORM store in terms every vendor understands: lock the records, judge them in Python, write them back.
+
+SQLite uses it as it is; PostgreSQL overrides what is worth a statement of its own and keeps the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Case, Count, Exists, F, OuterRef, Value, When
+
+from ...domain.changes import (
+    Alternatives,
+    Change,
+    Committed,
+    Verdict,
+    apply_change,
+    columns_of,
+    guard_holds,
+    targets,
+    walk,
+)
+from ...domain.filters import EVERYTHING, JobFilter, Order
+from ...domain.lifecycle import ENDED, ENDINGS
+from ...domain.rates import Bucket
+from ...domain.rates import take as take_permits
+from ...domain.records import (
+    JSON,
+    Claim,
+    ClaimedJob,
+    EventType,
+    Inserted,
+    Job,
+    JobEvent,
+    JobStatus,
+    Kind,
+    NewJob,
+    Permits,
+    Worker,
+)
+from ...models import Job as JobRow
+from ...models import JobEvent as EventRow
+from ...models import JobTag as TagRow
+from ...models import RateBucket as BucketRow
+from ...models import Worker as WorkerRow
+from ..base import Features, PrivateSession, Store
+from . import rows
+from .filters import conditions
+from .session import PrivateConnection
+
+STAGE_LOT = 1000
+STAGE_SECONDS = 0.05
+ALWAYS_READ = frozenset({"id", "claim_seq", "attempts"})
+"""What the event of any change needs to know of the job."""
+
+MODELS: dict[Kind, type[models.Model]] = {Kind.JOB: JobRow, Kind.WORKER: WorkerRow}
+
+
+class PortableStore(Store):
+    """See Store for what each method guarantees; here is only how."""
+
+    features = Features(joins_user_transaction=True)
+
+    def __init__(self, alias: str, database: str) -> None:
+        self.alias = alias
+        self.database = database
+
+    # -- write
+
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+        """See Store.insert."""
+        if not jobs:
+            return []
+        with self._write():
+            at = self._at(now)
+            taken = self._ids_by_key([job.idempotency_key for job in jobs if job.idempotency_key])
+            fresh_ids = self._draw_ids(len(jobs))
+            answers, lot = [], []
+            for job in jobs:
+                key = job.idempotency_key
+                if key is not None and key in taken:
+                    answers.append(Inserted(id=taken[key], existed=True, at=at))
+                    continue
+                job_id = next(fresh_ids)
+                if key is not None:
+                    taken[key] = job_id
+                lot.append((job_id, job))
+                answers.append(Inserted(id=job_id, existed=False, at=at))
+            self._write_new(lot, at)
+            return answers
+
+    def claim(self, claim: Claim, *, now: datetime | None = None) -> list[ClaimedJob]:
+        """See Store.claim."""
+        if not self._anything_due(now):
+            return []
+        with self._write():
+            at = self._at(now)
+            if not self._workers().filter(id=claim.worker_id, expired_at=None).exists():
+                return []
+            self._stage(at)
+            ids = self._pick(claim)
+            if not ids:
+                return []
+            self._start(ids, claim, at)
+            found = {row["id"]: row for row in self._jobs().filter(id__in=ids).values(*rows.SLIM_FIELDS)}
+            started = [ClaimedJob(**rows.to_fields(found[id])) for id in ids]
+            self._log(
+                EventRow(
+                    job_id=job.id,
+                    event_type=EventType.PROCESSING.value,
+                    created_at=at,
+                    claim_seq=job.claim_seq,
+                    attempt=job.attempts,
+                    worker_id=claim.worker_id,
+                )
+                for job in started
+            )
+            return started
+
+    def commit(
+        self, items: Sequence[Alternatives], *, now: datetime | None = None, wait: bool = True
+    ) -> list[Committed]:
+        """See Store.commit."""
+        if not items:
+            return []
+        with self._write():
+            batch = _Batch(self, items, wait=wait, now=now)
+            results = [batch.settle(item) for item in items]
+            batch.write_back()
+            return results
+
+    def delete(self, ids: Collection[int], *, force: bool = False) -> int:
+        """See Store.delete."""
+        with self._write():
+            doomed = self._locked(self._jobs().filter(id__in=ids).order_by("id"))
+            if not force:
+                doomed = doomed.exclude(status=JobStatus.PROCESSING.value)
+            gone = list(doomed.values_list("id", flat=True))
+            self._table(TagRow).filter(job_id__in=gone).delete()
+            self._table(EventRow).filter(job_id__in=gone).delete()
+            self._jobs().filter(id__in=gone).delete()
+            return len(gone)
+
+    # -- read
+
+    def get(self, ids: Collection[int]) -> list[Job]:
+        """See Store.get."""
+        return self.query(JobFilter(ids=tuple(ids)), order=Order.OLDEST, limit=len(ids)) if ids else []
+
+    def query(
+        self, where: JobFilter, *, order: Order = Order.NEWEST, limit: int = 50, after: int | None = None
+    ) -> list[Job]:
+        """See Store.query."""
+        newest = order is Order.NEWEST
+        found = self._jobs().filter(**conditions(where)).order_by("-id" if newest else "id")
+        if after is not None:
+            found = found.filter(**{"id__lt" if newest else "id__gt": after})
+        return [Job(**rows.to_fields(row)) for row in found.values(*rows.JOB_FIELDS)[:limit]]
+
+    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+        """See Store.count."""
+        found = self._jobs().filter(**conditions(where))
+        if not by:
+            return {(): found.count()}
+        return {
+            tuple(row[:-1]): row[-1] for row in found.order_by().values_list(*by).annotate(n=Count("*"))
+        }
+
+    def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
+        """See Store.next_ready_in."""
+        later = self._jobs().filter(stage=rows.LATER).order_by("ready_at", "id")
+        row = later.values_list("ready_at", self._clock_column(now)).first()
+        return None if row is None else max(0.0, (row[0] - row[1]).total_seconds())
+
+    def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
+        """See Store.events."""
+        found = self._table(EventRow).filter(job_id=job_id, id__gt=after).order_by("id")
+        return [JobEvent(**rows.to_fields(row)) for row in found.values(*rows.EVENT_FIELDS)[:limit]]
+
+    def outcome_of(self, job_id: int, claim_seq: int) -> JobEvent | None:
+        """See Store.outcome_of."""
+        found = self._table(EventRow).filter(
+            job_id=job_id, claim_seq=claim_seq, event_type__in=[event.value for event in ENDINGS]
+        )
+        row = found.order_by("id").values(*rows.EVENT_FIELDS).first()
+        return None if row is None else JobEvent(**rows.to_fields(row))
+
+    def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_events."""
+        open_jobs = self._jobs().filter(id=OuterRef("job_id")).exclude(_has_ended())
+        old = self._table(EventRow).filter(~Exists(open_jobs), created_at__lt=before)
+        ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
+        return self._table(EventRow).filter(id__in=ids).delete()[0]
+
+    # -- side records
+
+    def put(self, record: Worker, *, now: datetime | None = None) -> Worker:
+        """See Store.put."""
+        at = self._at(now)
+        stored = replace(record, started_at=at, last_beat_at=at)
+        columns = rows.to_columns({name: getattr(stored, name) for name in rows.WORKER_FIELDS}, at)
+        del columns["id"]
+        return replace(stored, id=self._workers().create(**columns).pk)
+
+    def fetch(self, kind: Kind, id: int) -> Worker | None:
+        """See Store.fetch."""
+        found = self.find(kind, id=id)
+        return found[0] if found else None
+
+    def find(self, kind: Kind, **equals: Any) -> list[Worker]:
+        """See Store.find."""
+        found = self._table(MODELS[kind]).filter(**equals).order_by("id").values(*rows.WORKER_FIELDS)
+        return [Worker(**rows.to_fields(row)) for row in found]
+
+    def remove(self, kind: Kind, ids: Collection[int]) -> int:
+        """See Store.remove."""
+        held = self._jobs().filter(worker_id=OuterRef("id"))
+        return self._workers().filter(~Exists(held), id__in=ids).delete()[0]
+
+    # -- rates
+
+    def take(
+        self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None
+    ) -> Permits:
+        """See Store.take."""
+        with self._write():
+            at = self._at(now)
+            buckets = self._table(BucketRow)
+            buckets.bulk_create(
+                [BucketRow(key=bucket, tokens=float(limit), at=at)], ignore_conflicts=True
+            )
+            row = self._locked(buckets.filter(key=bucket)).get()
+            state, permits = take_permits(
+                Bucket(row.tokens, row.at), want=want, limit=limit, window=window, now=max(at, row.at)
+            )
+            buckets.filter(key=bucket).update(tokens=state.tokens, at=state.at)
+            return permits
+
+    # -- life
+
+    def is_lost_connection(self, error: BaseException) -> bool:
+        """See Store.is_lost_connection. Lock timeouts, deadlocks and a busy SQLite file count: repeat the call."""
+        return isinstance(error, OperationalError | InterfaceError)
+
+    def private_session(self) -> PrivateSession:
+        """See Store.private_session."""
+        return PrivateConnection(self.database, {})
+
+    def in_transaction(self) -> bool:
+        """See Store.in_transaction."""
+        return self.connection.in_atomic_block
+
+    def on_commit(self, run: Callable[[], None]) -> None:
+        """See Store.on_commit."""
+        transaction.on_commit(run, using=self.database, robust=True)
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """The current thread's connection to the store's database."""
+        return connections[self.database]
+
+    # -- what vendors differ in
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        """A transaction that writes; the caller's own if one is open."""
+        with transaction.atomic(using=self.database, savepoint=False):
+            yield
+
+    def _at(self, now: datetime | None) -> datetime:
+        """`now`, or the clock of the database."""
+        return datetime.now(UTC) if now is None else now
+
+    def _clock_column(self, now: datetime | None) -> Any:
+        """An expression for `now`, or for the database's clock."""
+        return Value(self._at(now), output_field=models.DateTimeField())
+
+    def _locked(self, found: models.QuerySet[Any], *, wait: bool = True) -> models.QuerySet[Any]:
+        """The same rows, locked; those that others hold are left out unless `wait`."""
+        return found
+
+    def _draw_ids(self, count: int) -> Iterator[int]:
+        raise NotImplementedError
+
+    # -- helpers
+
+    def _table(self, model: type[models.Model]) -> Any:
+        return model._default_manager.using(self.database)
+
+    def _jobs(self) -> Any:
+        return self._table(JobRow)
+
+    def _workers(self) -> Any:
+        return self._table(WorkerRow)
+
+    def _ids_by_key(self, keys: Sequence[str]) -> dict[str, int]:
+        found = self._jobs().filter(idempotency_key__in=sorted(keys)) if keys else ()
+        return {row["idempotency_key"]: row["id"] for row in found and found.values("id", "idempotency_key")}
+
+    def _write_new(self, lot: Sequence[tuple[int, NewJob]], now: datetime) -> None:
+        self._jobs().bulk_create([JobRow(**self._new_columns(id, job, now)) for id, job in lot])
+        tags = [TagRow(job_id=id, tag=tag) for id, job in lot for tag in job.tags]
+        self._table(TagRow).bulk_create(tags)
+        added = EventType.ADDED.value
+        self._log(EventRow(job_id=id, event_type=added, created_at=now) for id, _ in lot)
+
+    @staticmethod
+    def _new_columns(job_id: int, job: NewJob, now: datetime) -> dict[str, Any]:
+        run_at = job.run_at or now
+        given = {name: getattr(job, name) for name in rows.NEW_FIELDS}
+        born = {"id": job_id, "run_at": run_at, "ready_at": run_at, "created_at": now, "updated_at": now}
+        return rows.to_columns({**given, **born}, now)
+
+    def _log(self, events: Any) -> None:
+        self._table(EventRow).bulk_create(events)
+
+    def _anything_due(self, now: datetime | None) -> bool:
+        """Whether a claim could find anything: a read, so that idle workers never queue for the write lock."""
+        at = self._at(now)
+        claimable = self._jobs().filter(stage=rows.CLAIMABLE)
+        due = self._jobs().filter(stage=rows.LATER, ready_at__lte=at)
+        return claimable.exists() or due.exists()
+
+    def _stage(self, now: datetime) -> None:
+        """Mark what has come due as claimable, in lots, for a bounded time."""
+        until = time.monotonic() + STAGE_SECONDS
+        while self._stage_lot(now) == STAGE_LOT and time.monotonic() < until:
+            pass
+
+    def _stage_lot(self, now: datetime) -> int:
+        due = self._jobs().filter(stage=rows.LATER, ready_at__lte=now).order_by("ready_at", "id")
+        lot = list(due.values_list("id", flat=True)[:STAGE_LOT])
+        return self._jobs().filter(id__in=lot).update(stage=rows.CLAIMABLE) if lot else 0
+
+    def _pick(self, claim: Claim) -> list[int]:
+        """The ids to claim, in claim order."""
+        raise NotImplementedError
+
+    def _start(self, ids: Sequence[int], claim: Claim, now: datetime) -> None:
+        self._jobs().filter(id__in=ids).update(
+            status=JobStatus.PROCESSING.value,
+            stage=None,
+            ready_at=None,
+            claim_seq=F("claim_seq") + 1,
+            attempts=F("attempts") + Case(When(resuming=True, then=0), default=1),
+            resuming=False,
+            pending_reason=None,
+            worker_id=claim.worker_id,
+            locked_by=claim.locked_by,
+            locked_at=now,
+            last_started_at=now,
+            started_at=Case(When(started_at=None, then=Value(now)), default=F("started_at")),
+            updated_at=now,
+        )
+
+
+@dataclass
+class _Batch:
+    """One commit: the records it may touch, locked and loaded once, and what it changes on them."""
+
+    store: PortableStore
+    items: Sequence[Alternatives]
+    wait: bool
+    now: datetime | None
+    events: list[EventRow] = field(default_factory=list)
+    changed: dict[tuple[Kind, int], dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.at = self.now or datetime.now(UTC)
+        self.loaded: dict[tuple[Kind, int], dict[str, Any]] = {}
+        for kind in (Kind.WORKER, Kind.JOB):
+            ids = targets(self.items, kind)
+            if ids:
+                self._load(kind, ids)
+
+    def settle(self, item: Alternatives) -> Committed:
+        """Apply the first alternative that holds."""
+        result = walk(item, self._apply)
+        if result.verdict is Verdict.LOST and not self.wait and self._is_held_by_another(item):
+            return Committed(verdict=Verdict.BUSY)
+        return result
+
+    def write_back(self) -> None:
+        """Write what changed, one UPDATE per distinct set of values, and the events."""
+        groups: dict[str, tuple[Kind, dict[str, Any], list[int]]] = {}
+        for (kind, id), values in self.changed.items():
+            columns = rows.to_columns(values, self.at)
+            groups.setdefault(f"{kind}{columns!r}", (kind, columns, []))[2].append(id)
+        for kind, columns, ids in groups.values():
+            self.store._table(MODELS[kind]).filter(id__in=ids).update(**columns)
+        self.store._log(self.events)
+
+    def _load(self, kind: Kind, ids: list[int]) -> None:
+        found = self.store._locked(self._rows(kind, ids), wait=self.wait)
+        clock = self.store._clock_column(self.now)
+        for row in found.annotate(clock=clock).values(*self._columns(kind), "clock"):
+            self.at = row.pop("clock")
+            self.loaded[kind, row["id"]] = rows.to_fields(row)
+
+    def _rows(self, kind: Kind, ids: Collection[int]) -> Any:
+        return self.store._table(MODELS[kind]).filter(id__in=ids).order_by("id")
+
+    def _columns(self, kind: Kind) -> list[str]:
+        names = set(ALWAYS_READ) if kind is Kind.JOB else {"id"}
+        for item in self.items:
+            for change in item:
+                for one in (change, *change.then):
+                    if one.kind is kind:
+                        names |= columns_of(one)
+        return sorted(names)
+
+    def _apply(self, change: Change) -> tuple[bool, int | None]:
+        where = change.kind, change.id
+        before = self.loaded.get(where)
+        updates = None if before is None else apply_change(before, change, self.at)
+        if before is None or updates is None:
+            return False, None
+        spawned = None
+        if change.spawn is not None:
+            spawned = self.store.insert([change.spawn], now=self.at)[0].id
+        if change.link is not None:
+            updates[change.link] = spawned
+        if change.event is not None:
+            self._note(change, before, {**before, **updates})
+        self.loaded[where] = {**before, **updates}
+        self.changed.setdefault(where, {}).update(updates)
+        return True, spawned
+
+    def _note(self, change: Change, before: dict[str, Any], after: dict[str, Any]) -> None:
+        metadata: JSON = change.metadata
+        self.events.append(
+            EventRow(
+                job_id=change.id,
+                event_type=change.event.value if change.event else "",
+                created_at=self.at,
+                claim_seq=before["claim_seq"],
+                attempt=after["attempts"],
+                actor=change.actor,
+                metadata=metadata,
+            )
+        )
+
+    def _is_held_by_another(self, item: Alternatives) -> bool:
+        """Whether an alternative would hold on a record that was left out because another transaction holds it."""
+        for change in item:
+            if (change.kind, change.id) in self.loaded:
+                continue
+            row = self._rows(change.kind, [change.id]).values(*self._columns(change.kind)).first()
+            if row is not None and guard_holds(rows.to_fields(row), change.guard):
+                return True
+        return False
+
+
+def _has_ended() -> models.Q:
+    return models.Q(status__in=[status.value for status in ENDED], ready_at=None)
+

@@ -1,0 +1,316 @@
+"""PostgreSQL: insert, claim, and complete-then-claim as one statement each; the rest is the portable path.
+
+On a worker's own connection these statements are prepared and planned once. The `ANY(ARRAY(...))` form is the one that
+a generic plan suits.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import psycopg
+from django.db import models
+from django.db.models import Func
+
+from ... import conf
+from ...domain.changes import Alternatives, Change, Committed, Verb, Verdict
+from ...domain.records import Claim, ClaimedJob, Inserted, JobStatus, Kind, NewJob
+from ..base import PrivateSession
+from . import rows
+from .lanes import Lane, wanted
+from .portable import STAGE_LOT, STAGE_SECONDS, PortableStore
+from .session import PrivateConnection
+from .sql import load
+
+LANES_KNOWN_FOR = 1.0
+"""Seconds for which the lanes that a claim found are taken to be the ones that exist; an idle worker looks again."""
+
+TRIES = 4
+"""How often a claim that came back short looks again, in case other claimers took what it had its eye on."""
+
+REPORTED = ("progress", "progress_message", "progress_data")
+COMPLETE_SETS = frozenset(
+    {
+        "status",
+        "claim_seq",
+        "ready_at",
+        "updated_at",
+        "worker_id",
+        "locked_by",
+        "locked_at",
+        "finished_at",
+        "resuming",
+        "failure_reason",
+        "output",
+        *REPORTED,
+    }
+)
+"""The fields that `finish.sql` writes; a completion that sets others takes the portable path."""
+
+CRASHED = {None: "crash_count >= 0", False: "crash_count = 0", True: "crash_count > 0"}
+
+
+class PostgresStore(PortableStore):
+    """See Store for what each method guarantees."""
+
+    def __init__(self, alias: str, database: str) -> None:
+        super().__init__(alias, database)
+        self._lanes: list[Lane] = []
+        self._lanes_read_at = -LANES_KNOWN_FOR
+        self._staged_at = -STAGE_SECONDS
+
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+        """See Store.insert."""
+        if not jobs:
+            return []
+        document = json.dumps([_document(n, job) for n, job in enumerate(jobs)], ensure_ascii=False)
+        with self._write(), self.connection.cursor() as cursor:
+            cursor.execute(load("postgres/insert"), {"jobs": document, "now": now})
+            found = cursor.fetchall()
+            keyed = [job.idempotency_key for job, (_, is_new, _) in zip(jobs, found, strict=True) if not is_new]
+            taken = self._ids_by_key([key for key in keyed if key is not None])
+        return [
+            Inserted(id=id if is_new else taken[str(job.idempotency_key)], existed=not is_new, at=at)
+            for job, (id, is_new, at) in zip(jobs, found, strict=True)
+        ]
+
+    def claim(self, claim: Claim, *, now: datetime | None = None) -> list[ClaimedJob]:
+        """See Store.claim."""
+        return self._exchange([], claim, now)[1]
+
+    def exchange(
+        self, items: Sequence[Alternatives], claim: Claim | None, *, now: datetime | None = None
+    ) -> tuple[list[Committed], list[ClaimedJob]]:
+        """See Store.exchange: plain completions and the claim are one statement, the rest goes before it."""
+        hot = [n for n, item in enumerate(items) if _is_plain_completion(item)]
+        cold = sorted(set(range(len(items))) - set(hot))
+        results: dict[int, Committed] = {}
+        if cold:
+            answers = self.commit([items[n] for n in cold], now=now, wait=False)
+            results.update(zip(cold, answers, strict=True))
+        done, jobs = self._exchange([items[n][0] for n in hot], claim, now)
+        results.update(zip(hot, done, strict=True))
+        return [results[n] for n in range(len(items))], jobs
+
+    def private_session(self) -> PrivateSession:
+        """See Store.private_session."""
+        settings = conf.settings_for(self.alias).worker
+        return _PostgresSession(self.database, settings.prepared_statements, settings.lease)
+
+    # -- what vendors differ in
+
+    def _clock_column(self, now: datetime | None) -> Any:
+        if now is not None:
+            return super()._clock_column(now)
+        return Func(function="clock_timestamp", output_field=models.DateTimeField())
+
+    def _at(self, now: datetime | None) -> datetime:
+        if now is not None:
+            return now
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT statement_timestamp()")
+            at: datetime = cursor.fetchone()[0]
+            return at
+
+    def _locked(self, found: models.QuerySet[Any], *, wait: bool = True) -> models.QuerySet[Any]:
+        return found.select_for_update(no_key=True, skip_locked=not wait)
+
+    # -- claim
+
+    def _exchange(
+        self, completions: Sequence[Change], claim: Claim | None, now: datetime | None
+    ) -> tuple[list[Committed], list[ClaimedJob]]:
+        """Complete and claim in one statement; look again for jobs while a claim comes back short of its limit."""
+        if claim is None:
+            return (self._complete(completions, now) if completions else []), []
+        self._stage_when_due(now)
+        results: list[Committed] | None = None
+        jobs: list[ClaimedJob] = []
+        for attempt in range(TRIES):
+            fresh = attempt > 0 or now is not None
+            lanes = wanted(self._known_lanes(fresh), claim)
+            if not lanes:
+                break
+            left = claim.limit - len(jobs)
+            done, found = self._run(completions if results is None else (), claim, lanes, left, now)
+            results = self._verdicts(completions, done) if results is None else results
+            jobs += found
+            if len(jobs) >= claim.limit or (fresh and not found):
+                break
+        if results is None:
+            results = self._complete(completions, now) if completions else []
+        return results, jobs
+
+    def _run(
+        self, completions: Sequence[Change], claim: Claim, lanes: list[Lane], limit: int, now: datetime | None
+    ) -> tuple[set[int], list[ClaimedJob]]:
+        """One round trip: the ids that were completed, and the jobs that were claimed, in claim order."""
+        pick, params = self._pick_statement(claim, lanes)
+        params |= {"now": now, "limit": limit, "worker": claim.worker_id, "label": claim.locked_by}
+        if completions:
+            params |= _completion_arrays(completions)
+        answer = self._hot(_statement(pick, claim.crashed, bool(completions)), params)
+        done = {row[1] for row in answer if row[0] == 0}
+        started = sorted((row for row in answer if row[0] == 1), key=lambda row: row[-1])
+        return done, [_claimed(row[1:-1]) for row in started]
+
+    def _pick_statement(self, claim: Claim, lanes: list[Lane]) -> tuple[str, dict[str, Any]]:
+        """The way to find the jobs that looks at the fewest rows, and its parameters."""
+        queues = sorted({lane.queue for lane in lanes})
+        types = sorted({lane.job_type for lane in lanes})
+        if claim.ids:
+            return "ids", {"ids": list(claim.ids), "queues": queues, "types": types}
+        unwanted = any(lane.queue == queues[0] and lane.job_type not in types for lane in self._lanes)
+        if len(queues) == 1 and not unwanted:
+            return "queue", {"queue": queues[0], "types": types}
+        return "lanes", {"queues": [lane.queue for lane in lanes], "types": [lane.job_type for lane in lanes]}
+
+    def _known_lanes(self, fresh: bool) -> list[Lane]:
+        if fresh or time.monotonic() - self._lanes_read_at > LANES_KNOWN_FOR:
+            self._lanes_read_at = time.monotonic()
+            self._lanes = [Lane(*row) for row in self._hot(load("portable/lanes"), {})]
+        return self._lanes
+
+    def _stage_when_due(self, now: datetime | None) -> None:
+        """Stage what has come due; a busy worker asks at most every 50 ms."""
+        if now is None and time.monotonic() - self._staged_at < STAGE_SECONDS:
+            return
+        until = time.monotonic() + STAGE_SECONDS
+        while self._hot(load("postgres/stage"), {"now": now}) == STAGE_LOT and time.monotonic() < until:
+            pass
+        self._staged_at = time.monotonic()
+
+    # -- finish
+
+    def _complete(self, completions: Sequence[Change], now: datetime | None) -> list[Committed]:
+        answer = self._hot(_statement(None, None, True), {"now": now, **_completion_arrays(completions)})
+        return self._verdicts(completions, {row[1] for row in answer})
+
+    def _verdicts(self, completions: Sequence[Change], done: set[int]) -> list[Committed]:
+        """Tell apart, among the completions that were not applied, what is lost from what another session holds."""
+        missed = [change.id for change in completions if change.id not in done]
+        current = dict(self._jobs().filter(id__in=missed).values_list("id", "claim_seq")) if missed else {}
+        return [_verdict(change, done, current) for change in completions]
+
+    def _hot(self, statement: str, params: dict[str, Any]) -> Any:
+        """Run a statement of our own and return its rows, or the number of rows where it returns none.
+
+        On a worker's connection it goes to psycopg directly, prepared; elsewhere through Django's cursor.
+        """
+        connection = self.connection
+        connection.ensure_connection()
+        if not getattr(connection, "dataqueue_prepared", False):
+            with connection.cursor() as cursor:
+                cursor.execute(statement, params)
+                return cursor.fetchall() if cursor.description else cursor.rowcount
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute(statement, params, prepare=True)
+            return cursor.fetchall() if cursor.description else cursor.rowcount
+
+
+class _PostgresSession(PrivateConnection):
+    """Adds what a worker's connection needs: bounded waits for a dead server, and plans made once."""
+
+    def __init__(self, database: str, prepared: bool, lease: float) -> None:
+        bounded = {
+            "connect_timeout": 5,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(max(lease, 5.0) * 1000),
+            "application_name": "dataqueue worker",
+        }
+        super().__init__(database, bounded, removed=("pool", "assume_role_pool"))
+        self._prepared = prepared
+
+    def open(self) -> None:
+        """See PrivateConnection.open."""
+        super().open()
+        from django.db import connections
+
+        connections[self._database].dataqueue_prepared = self._prepared  # type: ignore[attr-defined]
+
+    def _forced(self, given: dict[str, Any]) -> dict[str, Any]:
+        forced: dict[str, Any] = {"isolation_level": psycopg.IsolationLevel.READ_COMMITTED}
+        if self._prepared:
+            # As start-up parameters they hold after every reconnection; PgBouncer would refuse them.
+            planner = "-c plan_cache_mode=force_generic_plan -c jit=off"
+            forced["options"] = f"{given.get('options', '')} {planner}".strip()
+        return forced
+
+
+@cache
+def _statement(pick: str | None, crashed: bool | None, completes: bool) -> str:
+    """Return the statement that completes and claims, either or both."""
+    parts = ["clock AS (SELECT coalesce(%(now)s::timestamptz, clock_timestamp()) AS at)"]
+    selects = []
+    if completes:
+        parts.append(load("postgres/finish"))
+        nothing = ", ".join(["NULL"] * (len(CLAIM_COLUMNS) + 1))
+        selects.append(f"SELECT 0, f.id, {nothing} FROM finished f" if pick else "SELECT 0, f.id FROM finished f")
+    if pick:
+        chosen = load(f"postgres/pick_{pick}").replace("{crashed}", CRASHED[crashed])
+        parts.append(load("postgres/start").replace("{pick}", chosen))
+        selects.append(f"SELECT 1, s.id, {', '.join(f's.{name}' for name in (*CLAIM_COLUMNS, 'place'))} FROM started s")
+    return f"WITH {', '.join(parts)} {' UNION ALL '.join(reversed(selects))}"
+
+
+CLAIM_COLUMNS = tuple(name for name in rows.SLIM_FIELDS if name != "id")
+
+
+def _claimed(row: tuple[Any, ...]) -> ClaimedJob:
+    values = dict(zip(("id", *CLAIM_COLUMNS), row, strict=True))
+    values["payload"] = _parsed(values["payload"])
+    values["tags"] = tuple(_parsed(values["tags"]) or ())
+    return ClaimedJob(**values)
+
+
+def _parsed(value: Any) -> Any:
+    """Django's connections hand over jsonb as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _document(n: int, job: NewJob) -> dict[str, Any]:
+    document = {name: getattr(job, name) for name in rows.NEW_FIELDS}
+    document["n"] = n
+    document["tags"] = list(job.tags) or None
+    document["run_at"] = job.run_at.isoformat() if job.run_at else None
+    return document
+
+
+def _is_plain_completion(item: Alternatives) -> bool:
+    change = item[0]
+    return (
+        len(item) == 1
+        and change.verb is Verb.COMPLETE
+        and change.kind is Kind.JOB
+        and change.set.get("status") is JobStatus.COMPLETED
+        and set(change.guard) == {"claim_seq"}
+        and not (change.then or change.spawn or change.actor or change.metadata)
+        and COMPLETE_SETS.issuperset(change.set)
+    )
+
+
+def _completion_arrays(completions: Sequence[Change]) -> dict[str, list[Any]]:
+    sets = [change.set for change in completions]
+    return {
+        "ids": [change.id for change in completions],
+        "seqs": [next(iter(change.guard["claim_seq"])) for change in completions],
+        "outputs": [json.dumps(s["output"]) if "output" in s else None for s in sets],
+        "reported": ["progress" in s for s in sets],
+        "progress": [s.get("progress") for s in sets],
+        "messages": [s.get("progress_message") for s in sets],
+        "datas": [json.dumps(s["progress_data"]) if s.get("progress_data") is not None else None for s in sets],
+    }
+
+
+def _verdict(change: Change, done: set[int], current: dict[int, int]) -> Committed:
+    if change.id in done:
+        return Committed(verdict=Verdict.APPLIED, choice=0)
+    still_ours = current.get(change.id) in change.guard["claim_seq"]
+    return Committed(verdict=Verdict.BUSY if still_ours else Verdict.LOST)

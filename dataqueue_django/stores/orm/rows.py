@@ -1,0 +1,63 @@
+"""Row ↔ record: the only place that knows how a column's value differs from a field's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from ...domain.records import ClaimedJob, EventType, Job, JobEvent, JobStatus, NewJob, Worker
+
+JOB_FIELDS = tuple(f.name for f in fields(Job))
+SLIM_FIELDS = tuple(f.name for f in fields(ClaimedJob))
+NEW_FIELDS = tuple(f.name for f in fields(NewJob))
+EVENT_FIELDS = tuple(f.name for f in fields(JobEvent))
+WORKER_FIELDS = tuple(f.name for f in fields(Worker))
+
+LATER, CLAIMABLE = "later", "claimable"
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value or ())
+
+
+FROM_COLUMN: Mapping[str, Callable[[Any], Any]] = {
+    "status": JobStatus,
+    "event_type": EventType,
+    "tags": _tuple,
+    "error_history": _tuple,
+    "queues": _tuple,
+    "job_types": _tuple,
+}
+"""Fields whose value in a record is not the column's."""
+
+NULL_WHEN_EMPTY = frozenset({"tags", "error_history"})
+
+
+def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's columns as record fields."""
+    return {
+        name: FROM_COLUMN[name](value) if name in FROM_COLUMN else value for name, value in row.items()
+    }
+
+
+def to_columns(values: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return record fields as column values, with the mark that follows from `ready_at`."""
+    row = {name: _column(name, value) for name, value in values.items()}
+    if "ready_at" in row:
+        row["stage"] = stage_of(row["ready_at"], now)
+    return row
+
+
+def stage_of(ready_at: datetime | None, now: datetime) -> str | None:
+    """Return the mark of a job that may be claimed from `ready_at` on."""
+    if ready_at is None:
+        return None
+    return CLAIMABLE if ready_at <= now else LATER
+
+
+def _column(name: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value) or (None if name in NULL_WHEN_EMPTY else [])
+    return value.value if isinstance(value, JobStatus | EventType) else value

@@ -1,0 +1,131 @@
+"""What SQLite needs: the write lock at the start of a transaction, WAL for a file that several processes use, own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from ... import conf
+from ...domain.records import Claim
+from ...exceptions import DataQueueError
+from ...models import Job as JobRow
+from . import rows
+from .lanes import Lane, wanted
+from .portable import PortableStore
+from .sql import load
+
+TRANSACTION_MODE = "IMMEDIATE"
+BUSY_SECONDS = 20
+"""How long a connection waits for the write lock where the project set no `timeout`."""
+
+MAX_LANES = 100
+"""SQLite joins at most 500 SELECTs into one; a claim over more lanes than this reads the claim index instead."""
+
+
+class SqliteStore(PortableStore):
+    """The portable path, every write under SQLite's one write lock."""
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        """A transaction that holds the write lock from its first moment.
+
+        A deferred one that reads first and writes later fails at once when another process wrote in between, whatever
+        the timeout.
+        """
+        connection = self.connection
+        connection.ensure_connection()
+        mode = connection.transaction_mode  # type: ignore[attr-defined]
+        connection.transaction_mode = TRANSACTION_MODE  # type: ignore[attr-defined]
+        try:
+            with super()._write():
+                yield
+        finally:
+            connection.transaction_mode = mode  # type: ignore[attr-defined]
+
+    def _draw_ids(self, count: int) -> Iterator[int]:
+        """The ids AUTOINCREMENT would give: nobody else can draw any while the write lock is held."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [JobRow._meta.db_table])
+            row = cursor.fetchone()
+        last = row[0] if row else 0
+        return iter(range(last + 1, last + 1 + count))
+
+    def _pick(self, claim: Claim) -> list[int]:
+        lanes = wanted(self._lanes(), claim)
+        if not lanes:
+            return []
+        if claim.ids or len(lanes) > MAX_LANES:
+            return self._pick_by_scan(claim, lanes)
+        crash = "" if claim.crashed is None else f"AND crash_count {'>' if claim.crashed else '='} 0"
+        one = (
+            "SELECT * FROM (SELECT id, priority, position, ready_at FROM dataqueue_job "  # noqa: S608
+            f"WHERE stage = 'claimable' AND queue = %s AND job_type = %s {crash} "
+            "ORDER BY priority DESC, position, ready_at, id LIMIT %s)"
+        )
+        text = " UNION ALL ".join([one] * len(lanes)) + " ORDER BY priority DESC, position, ready_at, id LIMIT %s"
+        params = [value for lane in lanes for value in (*lane, claim.limit)]
+        with self.connection.cursor() as cursor:
+            cursor.execute(text, [*params, claim.limit])
+            return [row[0] for row in cursor.fetchall()]
+
+    def _pick_by_scan(self, claim: Claim, lanes: list[Lane]) -> list[int]:
+        found = self._jobs().filter(
+            stage=rows.CLAIMABLE,
+            queue__in={lane.queue for lane in lanes},
+            job_type__in={lane.job_type for lane in lanes},
+        )
+        if claim.ids:
+            found = found.filter(id__in=claim.ids)
+        if claim.crashed is not None:
+            found = found.filter(crash_count__gt=0) if claim.crashed else found.filter(crash_count=0)
+        ordered = found.order_by("-priority", "position", "ready_at", "id")
+        return list(ordered.values_list("id", flat=True)[: claim.limit])
+
+    def _lanes(self) -> list[Lane]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(load("portable/lanes"))
+            return [Lane(*row) for row in cursor.fetchall()]
+
+
+def use_wal(connection: BaseDatabaseWrapper) -> str:
+    """Switch the file to write-ahead logging, so that readers and one writer do not stop each other.
+
+    Returns the journal mode the file has afterwards; "memory" and network files keep theirs.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode = WAL")
+        return str(cursor.fetchone()[0])
+
+
+def watch_connections() -> None:
+    """Prepare each new SQLite connection to a queue's database."""
+    connection_created.connect(_prepare, dispatch_uid="dataqueue_django.sqlite")
+
+
+def _prepare(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Begin transactions IMMEDIATE and wait for the lock, unless the project chose otherwise.
+
+    With Django's stock settings a user's transaction that reads and then enqueues fails "database is locked" as soon as
+    a worker writes beside it.
+    """
+    if connection.vendor != "sqlite" or connection.alias not in _queue_databases():
+        return
+    chosen = connection.settings_dict.get("OPTIONS", {})
+    if "transaction_mode" not in chosen:
+        connection.transaction_mode = TRANSACTION_MODE  # type: ignore[attr-defined]
+    if "timeout" not in chosen and "init_command" not in chosen:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+
+def _queue_databases() -> set[str]:
+    """The aliases of the databases that hold a queue."""
+    try:
+        declared = [conf.settings_for(alias) for alias in conf.aliases()]
+    except DataQueueError:  # reported by the system checks
+        return set()
+    return {s.options.get("DATABASE", "default") for s in declared if s.backend == conf.ORM_STORE}
