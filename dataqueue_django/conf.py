@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -15,9 +15,7 @@ from .exceptions import ConfigurationError, DataQueueError, did_you_mean, shown
 
 DEFAULT_ALIAS = "default"
 ORM_STORE = "dataqueue_django.stores.orm.OrmStore"
-DEFAULT: Mapping[str, Mapping[str, Any]] = {
-    DEFAULT_ALIAS: {"BACKEND": ORM_STORE, "OPTIONS": {"DATABASE": "default"}}
-}
+DEFAULT: Mapping[str, Mapping[str, Any]] = {DEFAULT_ALIAS: {"BACKEND": ORM_STORE, "OPTIONS": {"DATABASE": "default"}}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +71,7 @@ def aliases() -> list[str]:
     return list(_setting())
 
 
-@lru_cache(maxsize=None)
+@cache
 def settings_for(alias: str) -> AliasSettings:
     """Return the settings of `alias`; raises ConfigurationError naming the key that is wrong."""
     declared = _setting()

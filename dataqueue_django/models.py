@@ -124,12 +124,8 @@ class Job(models.Model):
                 condition=Q(finished_at__isnull=False),
                 name="dataqueue_job_finished",
             ),
-            models.Index(
-                fields=["dedup_key"], condition=Q(dedup_key__isnull=False), name="dataqueue_job_dedup"
-            ),
-            models.Index(
-                fields=["parent_id", "id"], condition=Q(parent_id__isnull=False), name="dataqueue_job_parent"
-            ),
+            models.Index(fields=["dedup_key"], condition=Q(dedup_key__isnull=False), name="dataqueue_job_dedup"),
+            models.Index(fields=["parent_id", "id"], condition=Q(parent_id__isnull=False), name="dataqueue_job_parent"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -160,9 +156,7 @@ class JobTag(models.Model):
         verbose_name = "job tag"
         verbose_name_plural = "job tags"
         indexes: ClassVar = [models.Index(fields=["job_id"], name="dataqueue_jobtag_job")]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tag", "job_id"], name="dataqueue_jobtag_unique")
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["tag", "job_id"], name="dataqueue_jobtag_unique")]
 
     def __str__(self) -> str:
         return self.tag

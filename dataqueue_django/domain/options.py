@@ -91,9 +91,7 @@ def name(field: str, value: Any, longest: int = 128) -> str:
     if not isinstance(value, str) or not value or len(value) > longest:
         raise InvalidJob(f"{field} is {shown(value)}; expected a name of 1 to {longest} characters.")
     if value != value.strip() or not value.isprintable() or value == "__all__":
-        raise InvalidJob(
-            f"{field} is {shown(value)}; expected printable characters without spaces at either end."
-        )
+        raise InvalidJob(f"{field} is {shown(value)}; expected printable characters without spaces at either end.")
     return value
 
 

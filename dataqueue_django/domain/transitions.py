@@ -62,9 +62,7 @@ def complete(run: Execution, *, output: JSON = UNSET, progress: Mapping[str, Any
     return _finish(run, Verb.COMPLETE, fields, EventType.COMPLETED)
 
 
-def fail(
-    run: Execution, fault: Fault, *, retry_in: float | None, progress: Mapping[str, Any] | None = None
-) -> Change:
+def fail(run: Execution, fault: Fault, *, retry_in: float | None, progress: Mapping[str, Any] | None = None) -> Change:
     """The attempt failed: tried again in `retry_in` seconds while attempts are left; None or exhausted is final."""
     again = retry_in is not None and run.attempts < run.max_attempts
     fields = {
@@ -120,9 +118,7 @@ def reclaim(run: Execution, *, crash_limit: int = CRASH_LIMIT, backoff: float = 
 
 def write_progress(run: Execution, progress: Mapping[str, Any]) -> Change:
     """Store what the handler reported so far; the job goes on."""
-    return Change(
-        verb=Verb.PROGRESS, id=run.job_id, guard={"claim_seq": (run.claim_seq,)}, set=dict(progress)
-    )
+    return Change(verb=Verb.PROGRESS, id=run.job_id, guard={"claim_seq": (run.claim_seq,)}, set=dict(progress))
 
 
 def _left(status: JobStatus, *, ready: After) -> dict[str, Any]:

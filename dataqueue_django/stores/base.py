@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,8 +70,8 @@ class Store(ABC):
     ) -> tuple[list[Committed], list[ClaimedJob]]:
         """Commit outcomes without waiting for locked records, then claim: a busy worker's one call.
 
-        The same as `commit(items, wait=False)` followed by `claim(claim)`; a store may make it one round trip, and then
-        either both halves happen or the call raises and neither did.
+        The same as `commit(items, wait=False)` followed by `claim(claim)`; a store may make it one round trip. When it
+        raises, some of it may have happened: `outcome_of` tells.
         """
         results = self.commit(items, now=now, wait=False) if items else []
         return results, self.claim(claim, now=now) if claim else []
@@ -108,6 +109,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def would_find(self, claim: Claim, *, now: datetime | None = None) -> bool:
+        """Return whether a claim would find a job; jobs that have just come due may not count yet."""
+
+    @abstractmethod
     def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
         """Return a job's events, oldest first, beyond the event id `after`."""
 
@@ -140,12 +145,20 @@ class Store(ABC):
     # -- rates
 
     @abstractmethod
-    def take(
-        self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None
-    ) -> Permits:
+    def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """Take up to `want` permits from a bucket of `limit` a `window`; a bucket not seen before is full."""
 
     # -- life
+
+    def problem(self) -> str | None:
+        """Return one sentence on why this store cannot be used as it is (say, missing tables), or None.
+
+        An unreachable store is not a problem here: a worker waits for it.
+        """
+        return None
+
+    def prepare(self) -> None:
+        """Do what a worker needs done once at its start, in its own session."""
 
     def is_lost_connection(self, error: BaseException) -> bool:
         """Return whether `error` means that the store could not be reached, so that the same call may be repeated."""
@@ -154,6 +167,10 @@ class Store(ABC):
     def private_session(self) -> PrivateSession:
         """Return a context in which the current thread talks to the store over a connection of its own."""
         return PrivateSession()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a context in which several calls take effect together, where the store can do that."""
+        return nullcontext()
 
     def in_transaction(self) -> bool:
         """Return whether the current thread is inside a transaction that somebody else will end."""
@@ -165,13 +182,16 @@ class Store(ABC):
 
 
 class PrivateSession:
-    """A thread's own way to its store; this base has nothing to open. Re-entered after a lost connection."""
+    """A thread's own way to its store; this base has nothing to open."""
 
     def open(self) -> None:
         """Take hold of the connection for the current thread."""
 
     def close(self) -> None:
         """Give it up; what is open on it is rolled back."""
+
+    def reset(self) -> None:
+        """Drop a connection that may be broken; the next call makes a new one."""
 
     def __enter__(self) -> PrivateSession:
         self.open()

@@ -79,9 +79,7 @@ class MemoryStore(Store):
         """See Store.delete."""
         with self._lock:
             doomed = {
-                id
-                for id in ids
-                if (job := self._jobs.get(id)) and (force or job.status is not JobStatus.PROCESSING)
+                id for id in ids if (job := self._jobs.get(id)) and (force or job.status is not JobStatus.PROCESSING)
             }
             for id in doomed:
                 self._keys.pop(self._jobs.pop(id).idempotency_key or "", None)
@@ -117,6 +115,12 @@ class MemoryStore(Store):
             at = _clock(now)
             later = [job.ready_at for job in self._jobs.values() if job.ready_at and job.ready_at > at]
             return (min(later) - at).total_seconds() if later else None
+
+    def would_find(self, claim: Claim, *, now: datetime | None = None) -> bool:
+        """See Store.would_find."""
+        with self._lock:
+            at = _clock(now)
+            return any(_fits(job, claim, at) for job in self._jobs.values())
 
     def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
         """See Store.events."""
@@ -167,9 +171,7 @@ class MemoryStore(Store):
                 del self._workers[id]
             return len(doomed)
 
-    def take(
-        self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None
-    ) -> Permits:
+    def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """See Store.take."""
         with self._lock:
             at = _clock(now)

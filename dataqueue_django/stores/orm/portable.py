@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,7 +52,7 @@ from ...models import RateBucket as BucketRow
 from ...models import Worker as WorkerRow
 from ..base import Features, PrivateSession, Store
 from . import rows
-from .filters import conditions
+from .filters import claimable, conditions
 from .session import PrivateConnection
 
 STAGE_LOT = 1000
@@ -60,6 +60,7 @@ STAGE_SECONDS = 0.05
 ALWAYS_READ = frozenset({"id", "claim_seq", "attempts"})
 """What the event of any change needs to know of the job."""
 
+TABLES = (JobRow, TagRow, EventRow, WorkerRow, BucketRow)
 MODELS: dict[Kind, type[models.Model]] = {Kind.JOB: JobRow, Kind.WORKER: WorkerRow}
 
 
@@ -169,15 +170,17 @@ class PortableStore(Store):
         found = self._jobs().filter(**conditions(where))
         if not by:
             return {(): found.count()}
-        return {
-            tuple(row[:-1]): row[-1] for row in found.order_by().values_list(*by).annotate(n=Count("*"))
-        }
+        return {tuple(row[:-1]): row[-1] for row in found.order_by().values_list(*by).annotate(n=Count("*"))}
 
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
         """See Store.next_ready_in."""
         later = self._jobs().filter(stage=rows.LATER).order_by("ready_at", "id")
         row = later.values_list("ready_at", self._clock_column(now)).first()
         return None if row is None else max(0.0, (row[0] - row[1]).total_seconds())
+
+    def would_find(self, claim: Claim, *, now: datetime | None = None) -> bool:
+        """See Store.would_find."""
+        return bool(claimable(self._jobs(), claim).exists())
 
     def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
         """See Store.events."""
@@ -226,16 +229,12 @@ class PortableStore(Store):
 
     # -- rates
 
-    def take(
-        self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None
-    ) -> Permits:
+    def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """See Store.take."""
         with self._write():
             at = self._at(now)
             buckets = self._table(BucketRow)
-            buckets.bulk_create(
-                [BucketRow(key=bucket, tokens=float(limit), at=at)], ignore_conflicts=True
-            )
+            buckets.bulk_create([BucketRow(key=bucket, tokens=float(limit), at=at)], ignore_conflicts=True)
             row = self._locked(buckets.filter(key=bucket)).get()
             state, permits = take_permits(
                 Bucket(row.tokens, row.at), want=want, limit=limit, window=window, now=max(at, row.at)
@@ -245,6 +244,17 @@ class PortableStore(Store):
 
     # -- life
 
+    def problem(self) -> str | None:
+        """See Store.problem."""
+        try:
+            tables = set(self.connection.introspection.table_names())
+        except (OperationalError, InterfaceError):
+            return None
+        missing = sorted(model._meta.db_table for model in TABLES if model._meta.db_table not in tables)
+        if not missing:
+            return None
+        return f"The database {self.database!r} has no table {missing[0]}; run `manage.py migrate`."
+
     def is_lost_connection(self, error: BaseException) -> bool:
         """See Store.is_lost_connection. Lock timeouts, deadlocks and a busy SQLite file count: repeat the call."""
         return isinstance(error, OperationalError | InterfaceError)
@@ -252,6 +262,10 @@ class PortableStore(Store):
     def private_session(self) -> PrivateSession:
         """See Store.private_session."""
         return PrivateConnection(self.database, {})
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """See Store.transaction. A failure inside leaves the caller's own transaction usable."""
+        return transaction.atomic(using=self.database)
 
     def in_transaction(self) -> bool:
         """See Store.in_transaction."""
@@ -460,4 +474,3 @@ class _Batch:
 
 def _has_ended() -> models.Q:
     return models.Q(status__in=[status.value for status in ENDED], ready_at=None)
-

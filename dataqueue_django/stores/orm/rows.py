@@ -37,9 +37,7 @@ NULL_WHEN_EMPTY = frozenset({"tags", "error_history"})
 
 def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row's columns as record fields."""
-    return {
-        name: FROM_COLUMN[name](value) if name in FROM_COLUMN else value for name, value in row.items()
-    }
+    return {name: FROM_COLUMN[name](value) if name in FROM_COLUMN else value for name, value in row.items()}
 
 
 def to_columns(values: Mapping[str, Any], now: datetime) -> dict[str, Any]:

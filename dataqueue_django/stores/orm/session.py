@@ -42,6 +42,13 @@ class PrivateConnection(PrivateSession):
             connections[self._database] = self._shared
             self._shared = None
 
+    def reset(self) -> None:
+        """Close the connection, in whatever state it is; the next statement opens a new one."""
+        connection = connections[self._database]
+        connection.in_atomic_block = False
+        connection.savepoint_ids.clear()
+        connection.close()
+
     def _forced(self, given: dict[str, Any]) -> dict[str, Any]:
         """Options that replace the project's own."""
         return {}

@@ -13,7 +13,7 @@ from ... import conf
 from ...domain.records import Claim
 from ...exceptions import DataQueueError
 from ...models import Job as JobRow
-from . import rows
+from .filters import claimable
 from .lanes import Lane, wanted
 from .portable import PortableStore
 from .sql import load
@@ -46,6 +46,11 @@ class SqliteStore(PortableStore):
         finally:
             connection.transaction_mode = mode  # type: ignore[attr-defined]
 
+    def prepare(self) -> None:
+        """Switch the file to write-ahead logging, unless the setting says not to."""
+        if conf.settings_for(self.alias).worker.wal:
+            use_wal(self.connection)
+
     def _draw_ids(self, count: int) -> Iterator[int]:
         """The ids AUTOINCREMENT would give: nobody else can draw any while the write lock is held."""
         with self.connection.cursor() as cursor:
@@ -59,10 +64,10 @@ class SqliteStore(PortableStore):
         if not lanes:
             return []
         if claim.ids or len(lanes) > MAX_LANES:
-            return self._pick_by_scan(claim, lanes)
+            return self._pick_by_scan(claim)
         crash = "" if claim.crashed is None else f"AND crash_count {'>' if claim.crashed else '='} 0"
         one = (
-            "SELECT * FROM (SELECT id, priority, position, ready_at FROM dataqueue_job "  # noqa: S608
+            "SELECT * FROM (SELECT id, priority, position, ready_at FROM dataqueue_job "
             f"WHERE stage = 'claimable' AND queue = %s AND job_type = %s {crash} "
             "ORDER BY priority DESC, position, ready_at, id LIMIT %s)"
         )
@@ -72,17 +77,8 @@ class SqliteStore(PortableStore):
             cursor.execute(text, [*params, claim.limit])
             return [row[0] for row in cursor.fetchall()]
 
-    def _pick_by_scan(self, claim: Claim, lanes: list[Lane]) -> list[int]:
-        found = self._jobs().filter(
-            stage=rows.CLAIMABLE,
-            queue__in={lane.queue for lane in lanes},
-            job_type__in={lane.job_type for lane in lanes},
-        )
-        if claim.ids:
-            found = found.filter(id__in=claim.ids)
-        if claim.crashed is not None:
-            found = found.filter(crash_count__gt=0) if claim.crashed else found.filter(crash_count=0)
-        ordered = found.order_by("-priority", "position", "ready_at", "id")
+    def _pick_by_scan(self, claim: Claim) -> list[int]:
+        ordered = claimable(self._jobs(), claim).order_by("-priority", "position", "ready_at", "id")
         return list(ordered.values_list("id", flat=True)[: claim.limit])
 
     def _lanes(self) -> list[Lane]:

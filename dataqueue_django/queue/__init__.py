@@ -1,0 +1,35 @@
+"""The façade users hold: `get_queue()` and `@job`."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+from django.core.signals import setting_changed
+
+from ..conf import DEFAULT_ALIAS, settings_for
+from ..handlers import registry
+from ..notify import notifier_for
+from ..stores import stores
+from .adding import AddedJob, Adding
+from .defining import BoundJob, JobDefinition, job
+from .finding import Finding
+
+__all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
+
+
+class JobQueue(Adding, Finding):
+    """The queue of one alias: add jobs, find them. Each method has a twin with an `a` in front for async code."""
+
+
+@cache
+def get_queue(alias: str = DEFAULT_ALIAS) -> JobQueue:
+    """Return the queue of `alias`; raises ConfigurationError for an alias that DATAQUEUE does not have."""
+    return JobQueue(stores[alias], settings_for(alias), registry, notifier_for(alias))
+
+
+def _on_setting_changed(*, setting: str, **_: object) -> None:
+    if setting in ("DATAQUEUE", "DATABASES"):
+        get_queue.cache_clear()
+
+
+setting_changed.connect(_on_setting_changed)

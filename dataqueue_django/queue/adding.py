@@ -1,0 +1,112 @@
+"""Adding jobs, in the caller's transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import Any
+
+from ..domain.options import JobOptions, new_job, options_from
+from ..domain.records import JSON, EventType, Inserted, Job, NewJob
+from ..exceptions import InvalidJob, shown
+from ..logs import state_change
+from ..stores.base import chunks
+from .aio import with_async_twins
+from .base import QueueBase
+
+logger = logging.getLogger("dataqueue_django.queue")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddedJob(Job):
+    """The job that `enqueue` added, or found under its idempotency key.
+
+    `existed` says that nothing was added; `payload_differs` that the job found has another type or payload.
+    """
+
+    existed: bool = False
+    payload_differs: bool = False
+
+
+@with_async_twins
+class Adding(QueueBase):
+    """`add_job`, `add_jobs`."""
+
+    def add_job(self, job_type: str, payload: JSON = None, *, allow_unknown: bool = False, **options: Any) -> int:
+        """Add a job in the caller's transaction and return its id (seed 001 "addJob").
+
+        Options are those of JobOptions. With an `idempotency_key` that is taken, the id of the job that has it is
+        returned and nothing changes. Raises InvalidJob for anything that could not run; `allow_unknown` lets job types
+        through that no handler here is registered for.
+        """
+        spec = self.describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
+        return self.insert([spec])[0].id
+
+    def add_jobs(self, jobs: Iterable[Mapping[str, Any]], *, allow_unknown: bool = False) -> list[int]:
+        """Add many jobs, all or none, and return their ids in order (seed 001 "addJobs").
+
+        Each is a mapping with `job_type`, `payload` and any options. Any iterable will do: it is read a thousand at a
+        time. An empty one touches nothing.
+        """
+        return self.insert_all(self._describe_each(jobs, allow_unknown))
+
+    def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
+        """Return the job to insert: options over those of its handler over the alias' defaults, payload checked."""
+        handler = self.handlers.get(job_type) if allow_unknown else self.handlers.known(job_type)
+        if handler is not None:
+            options = options.over(handler.options)
+            handler.shape.check(payload)
+        return new_job(job_type, payload, options.over(self.settings.job_defaults))
+
+    def insert(self, specs: list[NewJob]) -> list[Inserted]:
+        """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
+        answers = self.store.insert(specs)
+        for spec, answer in zip(specs, answers, strict=True):
+            if not answer.existed:
+                state_change(EventType.ADDED, job_id=answer.id, job_type=spec.job_type, queue=spec.queue)
+        if not all(answer.existed for answer in answers):
+            self.store.on_commit(self.notifier.publish)
+        return answers
+
+    def insert_all(self, specs: Iterable[NewJob]) -> list[int]:
+        """Insert any number of described jobs, all or none, reading no more than a thousand ahead."""
+        lots = iter(chunks(specs, self.store.features.max_batch))
+        first = next(lots, None)
+        if first is None:
+            return []
+        ids: list[int] = []
+        with self.store.transaction():
+            for lot in chain([first], lots):
+                ids += [answer.id for answer in self.insert(lot)]
+        return ids
+
+    def added(self, spec: NewJob, answer: Inserted) -> AddedJob:
+        """Return the record of a job just inserted, or of the one that was found instead."""
+        if not answer.existed:
+            return _as_added(spec, answer)
+        found = self.store.get([answer.id])[0]
+        differs = (found.job_type, found.payload) != (spec.job_type, spec.payload)
+        if differs:
+            logger.warning(
+                "job %d was kept for idempotency key %s although its type or payload differs",
+                found.id,
+                shown(spec.idempotency_key),
+            )
+        values = {f.name: getattr(found, f.name) for f in fields(Job)}
+        return AddedJob(**values, existed=True, payload_differs=differs)
+
+    def _describe_each(self, jobs: Iterable[Mapping[str, Any]], allow_unknown: bool) -> Iterator[NewJob]:
+        for n, given in enumerate(jobs):
+            if not isinstance(given, Mapping) or "job_type" not in given:
+                raise InvalidJob(f"Job {n} is {shown(given)}; expected a mapping with 'job_type' and 'payload'.")
+            rest = {name: value for name, value in given.items() if name not in ("job_type", "payload")}
+            options = options_from(rest, f"Job {n}")
+            yield self.describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
+
+
+def _as_added(spec: NewJob, answer: Inserted) -> AddedJob:
+    given = {f.name: getattr(spec, f.name) for f in fields(NewJob) if f.name != "run_at"}
+    run_at = spec.run_at or answer.at
+    return AddedJob(id=answer.id, created_at=answer.at, updated_at=answer.at, run_at=run_at, ready_at=run_at, **given)

@@ -1,0 +1,32 @@
+"""Async twins: for each public method `x` of a class a coroutine method `ax`, made here and written nowhere."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+
+C = TypeVar("C", bound=type)
+
+
+def with_async_twins(cls: C) -> C:
+    """Add to `cls` an async twin of each public method it defines itself."""
+    for name, method in list(vars(cls).items()):
+        if inspect.isfunction(method) and not name.startswith("_"):
+            setattr(cls, f"a{name}", _twin(method))
+    return cls
+
+
+def _twin(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a coroutine function that runs `method` where the caller's other database calls run."""
+
+    @functools.wraps(method)
+    async def twin(*args: Any, **kwargs: Any) -> Any:
+        return await sync_to_async(method, thread_sensitive=True)(*args, **kwargs)
+
+    twin.__name__ = f"a{method.__name__}"
+    twin.__qualname__ = f"{method.__qualname__.rpartition('.')[0]}.{twin.__name__}"
+    return twin

@@ -1,0 +1,162 @@
+"""`@job`: a function becomes a job type that can be enqueued."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+
+from asgiref.sync import sync_to_async
+
+from ..conf import DEFAULT_ALIAS
+from ..domain.options import JobOptions, options_from
+from ..exceptions import ConfigurationError, InvalidJob, InvalidPayload, shown
+from ..handlers.registry import BackoffRule, Handler, make_handler, registry
+from .adding import AddedJob
+
+if TYPE_CHECKING:
+    from ..worker.context import JobContext
+    from . import JobQueue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Options(TypedDict, total=False):
+    """The options of a job, as `@job`, `using` and `add_job` take them (seed 001 "JobOptions")."""
+
+    queue: str
+    priority: int
+    max_attempts: int
+    run_at: datetime | None
+    timeout: float | timedelta | None
+    isolate: bool
+    force_kill_on_timeout: bool
+    retry_delay: float | timedelta | None
+    retry_backoff: str | bool
+    retry_delay_max: float | timedelta | None
+    tags: Iterable[str] | None
+    idempotency_key: str | None
+    group_id: str | None
+
+
+@dataclass(frozen=True)
+class BoundJob(Generic[P]):
+    """A job type together with options, ready to be enqueued."""
+
+    handler: Handler
+    options: JobOptions
+    alias: str = DEFAULT_ALIAS
+
+    def using(self, *, alias: str | None = None, **options: Unpack[Options]) -> BoundJob[P]:
+        """Return the same job type with these options over the ones it has."""
+        stronger = options_from(options, f"{self.handler.job_type}.using()")
+        return BoundJob(self.handler, stronger.over(self.options), alias or self.alias)
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
+        """Add a job in the caller's transaction and return its record.
+
+        With an `idempotency_key` that is taken the record is the existing job's, marked `existed`. Raises InvalidPayload
+        naming the argument that does not fit the handler.
+        """
+        payload = self.handler.shape.payload_from(args, kwargs)
+        spec = self._queue.describe(self.handler.job_type, payload, self.options, allow_unknown=True)
+        return self._queue.added(spec, self._queue.insert([spec])[0])
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
+        """`enqueue` for async code."""
+        return await sync_to_async(self.enqueue, thread_sensitive=True)(*args, **kwargs)
+
+    def enqueue_many(self, payloads: Iterable[Any]) -> list[int]:
+        """Add a job for each payload, all or none, a thousand a statement, and return their ids in order."""
+        queue, job_type = self._queue, self.handler.job_type
+        if self.options.idempotency_key is not None:
+            raise InvalidJob("enqueue_many() cannot give many jobs one idempotency_key; use add_jobs().")
+        if isinstance(payloads, Mapping | str | bytes):
+            raise InvalidPayload(f"enqueue_many() got {shown(payloads)}; expected an iterable of payloads.")
+        return queue.insert_all(
+            queue.describe(job_type, payload, self.options, allow_unknown=True) for payload in payloads
+        )
+
+    async def aenqueue_many(self, payloads: Iterable[Any]) -> list[int]:
+        """`enqueue_many` for async code."""
+        return await sync_to_async(self.enqueue_many, thread_sensitive=True)(payloads)
+
+    @property
+    def _queue(self) -> JobQueue:
+        from . import get_queue
+
+        return get_queue(self.alias)
+
+
+class JobDefinition(BoundJob[P], Generic[P, R]):
+    """A function that `@job` registered. Calling it runs it here and now, as if it were undecorated."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__(handler, JobOptions())
+        functools.update_wrapper(self, handler.function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
+        """Run the function itself; nothing is enqueued."""
+        result: R = self.handler.function(*args, **kwargs)
+        return result
+
+    @property
+    def job_type(self) -> str:
+        """The name under which jobs of this function are stored."""
+        return self.handler.job_type
+
+    def __repr__(self) -> str:
+        return f"<job {self.job_type!r}: {self.handler.where}>"
+
+
+class Policy(TypedDict, total=False):
+    """How a handler's failures are judged; read from the code at run time, never stored."""
+
+    retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    give_up_on: type[BaseException] | tuple[type[BaseException], ...]
+    backoff: BackoffRule
+
+
+class JobSettings(Options, Policy, total=False):
+    """Everything `@job` takes beside the name and `takes_context`."""
+
+
+@overload
+def job(function: Callable[P, R], /) -> JobDefinition[P, R]: ...
+@overload
+def job(
+    name: str | None = None, /, *, takes_context: Literal[True], **settings: Unpack[JobSettings]
+) -> Callable[[Callable[Concatenate[JobContext, P], R]], JobDefinition[P, R]]: ...
+@overload
+def job(
+    name: str | None = None, /, *, takes_context: Literal[False] = False, **settings: Unpack[JobSettings]
+) -> Callable[[Callable[P, R]], JobDefinition[P, R]]: ...
+def job(target: Any = None, /, *, takes_context: bool = False, **settings: Any) -> Any:
+    """Register a function as the handler of a job type, by default the function's name.
+
+    Used as `@job`, `@job("name")` or `@job("name", queue="reports", ...)`. Options become the defaults of its jobs.
+    Only exceptions in `retry_on` are retried when it is given, those in `give_up_on` never are, and
+    `backoff(exception, attempt)` may return the delay before the next attempt. Raises ConfigurationError when another
+    function has the job type, or when the function could not be called with a payload.
+    """
+    if callable(target):
+        return _define(target, None, takes_context, settings)
+    if target is not None and not isinstance(target, str):
+        raise ConfigurationError(f"@job got {shown(target)}; expected the name of the job type.")
+    return lambda function: _define(function, target, takes_context, settings)
+
+
+def _define(
+    function: Callable[..., Any], name: str | None, takes_context: bool, settings: dict[str, Any]
+) -> JobDefinition[..., Any]:
+    policy = {key: settings.pop(key) for key in Policy.__annotations__ if key in settings}
+    try:
+        options = options_from(settings, "@job")
+    except InvalidJob as why:
+        raise ConfigurationError(str(why)) from None
+    handler = make_handler(function, job_type=name, takes_context=takes_context, options=options, **policy)
+    registry.register(handler)
+    return JobDefinition(handler)

@@ -1,0 +1,414 @@
+"""Random histories: the same steps on the store and on the memory store, compared after every one.
+
+Each step has its own source of chance, so that a history from which steps are left out still makes sense: a failing
+one is cut down to the few steps that matter before it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count
+from random import Random
+from typing import Any
+
+import pytest
+
+from ...domain.changes import Add, After, Alternatives, Change, Committed, FieldOf, Verb
+from ...domain.filters import EVERYTHING, JobFilter, Order
+from ...domain.liveness import beat, expire, stop
+from ...domain.records import Claim, EventType, Inserted, Job, JobEvent, JobStatus, Kind, NewJob, Worker
+from ...domain.transitions import Execution, complete, fail, reclaim, release, snooze, write_progress
+from ...stores.base import Store
+from ...stores.memory import MemoryStore
+from .base import NOW, Contract, execution_of
+from .finishing import BROKEN
+from .lifecycle import park
+
+HISTORIES = 12
+STEPS = 60
+MOST_JOBS = 12
+
+Step = tuple[str, int]
+"""The name of an action and the seed of its chance."""
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two stores, seen through places (the n-th job, the n-th worker) where it has ids of its own."""
+
+    store: Store
+    jobs: list[int] = field(default_factory=list)
+    workers: list[int] = field(default_factory=list)
+
+    def insert(self, jobs: Sequence[NewJob], now: datetime) -> list[Inserted]:
+        """Insert jobs; the answers name places."""
+        return [
+            replace(one, id=self.place_of(one.id, not one.existed))
+            for one in self.store.insert(jobs, now=now)
+        ]
+
+    def committed(self, answers: list[Committed]) -> list[Committed]:
+        """Return the answers of a commit with places for ids."""
+        known = set(self.jobs)
+        return [
+            a if a.spawned is None else replace(a, spawned=self.place_of(a.spawned, a.spawned not in known))
+            for a in answers
+        ]
+
+    def items(self, items: Sequence[Alternatives]) -> list[Alternatives]:
+        """Return items that name places as items that name ids."""
+        return [tuple(self._change(change) for change in alternatives) for alternatives in items]
+
+    def claim(self, claim: Claim) -> Claim:
+        """Return a claim that names places as one that names ids."""
+        ids = tuple(self.jobs[place] for place in claim.ids)
+        return replace(claim, worker_id=self.workers[claim.worker_id], ids=ids)
+
+    def place_of(self, job_id: int, new: bool = False) -> int:
+        """Return the place of a job, the next one if it is new."""
+        if new:
+            self.jobs.append(job_id)
+        return self.jobs.index(job_id)
+
+    def job(self, job: Any) -> Any:
+        """Return a record of a job with places for ids."""
+        changes: dict[str, Any] = {"id": self.place_of(job.id)}
+        if isinstance(job, Job):
+            if job.worker_id is not None:
+                changes["worker_id"] = self.workers.index(job.worker_id)
+            if job.dead_letter_job_id is not None:
+                changes["dead_letter_job_id"] = self.place_of(job.dead_letter_job_id)
+        return replace(job, **changes)
+
+    def event(self, event: JobEvent) -> JobEvent:
+        """Return an event with places for ids, and without one of its own."""
+        worker = None if event.worker_id is None else self.workers.index(event.worker_id)
+        return replace(event, id=0, job_id=self.place_of(event.job_id), worker_id=worker)
+
+    def everything(self) -> dict[str, Any]:
+        """Return all that the store shows."""
+        return {
+            "jobs": [self.job(job) for job in self.store.query(EVERYTHING, order=Order.OLDEST, limit=1000)],
+            "events": [[self.event(event) for event in self.store.events(id)] for id in self.jobs],
+            "workers": [
+                replace(worker, id=self.workers.index(worker.id)) for worker in self.store.find(Kind.WORKER)
+            ],
+            "counts": self.store.count(by=("queue", "status")),
+        }
+
+    def _change(self, change: Change) -> Change:
+        ids = self.jobs if change.kind is Kind.JOB else self.workers
+        then = tuple(self._change(one) for one in change.then)
+        return replace(change, id=ids[change.id], then=then)
+
+
+@dataclass(slots=True)
+class History:
+    """Two sides that live through the same steps. Everything chosen is in places, so that both understand it."""
+
+    sides: tuple[Side, Side]
+    now: datetime = NOW
+    executions: list[Execution] = field(default_factory=list)
+
+    def live(self, steps: Sequence[Step]) -> None:
+        """Take the steps; raises AssertionError where the sides differ."""
+        for name, seed in steps:
+            act, random = ACTIONS[name], Random(seed)
+            choice = act.choose(self, random)
+            if choice is not None:
+                answers = [act.do(side, choice, self.now) for side in self.sides]
+                assert answers[0] == answers[1], f"{name} {choice!r} was answered differently"
+                act.learn(self, answers[0])
+                assert self.sides[0].everything() == self.sides[1].everything(), f"after {name} {choice!r}"
+
+    @property
+    def model(self) -> Side:
+        """The side of the memory store."""
+        return self.sides[0]
+
+    def any_place(self, random: Random) -> int:
+        """Return the place of some job, gone or not."""
+        return random.randrange(len(self.model.jobs))
+
+    def fresh(self, run: Execution) -> Execution:
+        """Return what an observer would read of a job now, who has `run`'s job in view."""
+        found = self.model.store.get([self.model.jobs[run.job_id]])
+        if not found:
+            return run
+        job = found[0]
+        return Execution(run.job_id, job.claim_seq, job.attempts, job.max_attempts, job.crash_count)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that can happen: choose what, do it to one side, learn from the answer. None chosen: not now."""
+
+    choose: Callable[[History, Random], Any]
+    do: Callable[[Side, Any, datetime], Any]
+    learn: Callable[[History, Any], None] = lambda history, answer: None
+
+
+# -- choices
+
+
+def _some_jobs(history: History, random: Random) -> list[NewJob] | None:
+    if len(history.model.jobs) >= MOST_JOBS:
+        return None
+    return [_some_job(history, random) for _ in range(random.choice((0, 1, 1, 2, 3)))]
+
+
+def _some_job(history: History, random: Random) -> NewJob:
+    return NewJob(
+        job_type=random.choice(("a", "A", "b")),
+        queue=random.choice(("q", "Q")),
+        payload=random.choice((None, {"n": 1}, "x")),
+        priority=random.choice((0, 0, 1, -1)),
+        max_attempts=random.choice((1, 2, 3)),
+        run_at=random.choice((None, None, history.now + timedelta(seconds=random.randrange(-5, 20)))),
+        tags=random.choice(((), ("t", "T"))),
+        idempotency_key=random.choice((None, None, "k", "K", "l")),
+    )
+
+
+def _some_claim(history: History, random: Random) -> Claim | None:
+    workers = history.model.workers
+    if not workers:
+        return None
+    return Claim(
+        limit=random.choice((0, 1, 2, 5)),
+        worker_id=random.randrange(len(workers)),
+        locked_by="w",
+        queues=random.choice(((), (), ("q",), ("q", "Q"))),
+        exclude_queues=random.choice(((), (), ("Q",))),
+        job_types=random.choice(((), (), ("a",), ("a", "b"))),
+        exclude_job_types=random.choice(((), (), ("A",))),
+        ids=tuple(range(0, len(history.model.jobs), 2)) if random.random() < 0.1 else (),
+        crashed=random.choice((None, False, False, True)),
+    )
+
+
+def _some_items(history: History, random: Random) -> list[Alternatives] | None:
+    if not history.model.jobs:
+        return None
+    return [_some_item(history, random) for _ in range(random.choice((1, 1, 2, 4)))]
+
+
+def _some_item(history: History, random: Random) -> Alternatives:
+    changes = [_some_change(history, random)]
+    if random.random() < 0.2:
+        changes.append(_some_change(history, random))
+    if random.random() < 0.1:
+        follow_up = _some_change(history, random)
+        changes[0] = replace(changes[0], then=(follow_up,))
+    return tuple(changes)
+
+
+def _some_change(history: History, random: Random) -> Change:
+    if history.executions and random.random() < 0.8:
+        return _some_end(history, random)
+    return _some_order(history.any_place(random), random)
+
+
+def _some_end(history: History, random: Random) -> Change:
+    """What an execution writes, old or current, or what is done about one by an observer."""
+    run = random.choice(history.executions[-8:] if random.random() < 0.8 else history.executions)
+    ends: list[Callable[[], Change]] = [
+        lambda: complete(run),
+        lambda: complete(run, output=random.choice((None, [1], {"x": None})), progress={"progress": 100}),
+        lambda: fail(run, BROKEN, retry_in=random.choice((None, 0, 5.5))),
+        lambda: release(run, why="stopping"),
+        lambda: snooze(run, random.choice((0, 7))),
+        lambda: write_progress(run, {"progress": random.randrange(101), "progress_data": {"a": [1]}}),
+        lambda: park(run, 5),
+        lambda: reclaim(history.fresh(run), backoff=3) if history.fresh(run).claim_seq % 2 else reclaim(run),
+        lambda: replace(
+            fail(run, BROKEN, retry_in=None),
+            spawn=NewJob(job_type="b", queue="dead"),
+            link="dead_letter_job_id",
+        ),
+    ]
+    return random.choice(ends)()
+
+
+def _some_order(place: int, random: Random) -> Change:
+    """What a person may do to a job."""
+    waiting = (JobStatus.PENDING, JobStatus.WAITING)
+    ended: dict[str, Any] = {"status": JobStatus.CANCELLED, "ready_at": None, "finished_at": After()}
+    again: dict[str, Any] = {"status": JobStatus.PENDING, "ready_at": After(), "max_attempts": Add(1)}
+    guard, fields, event = random.choice(
+        [
+            ({"status": waiting}, ended, EventType.CANCELLED),
+            ({"status": (JobStatus.FAILED, JobStatus.CANCELLED)}, again, EventType.RETRIED),
+            ({"status": (JobStatus.PENDING,)}, {"priority": Add(1), "ready_at": After(4)}, EventType.EDITED),
+            (
+                {"status": (JobStatus.PENDING,), "paused_at": (None,)},
+                {"paused_at": After(), "ready_at": None},
+                EventType.PAUSED,
+            ),
+            (
+                {"status": (JobStatus.PENDING,)},
+                {"paused_at": None, "ready_at": FieldOf("run_at")},
+                EventType.UNPAUSED,
+            ),
+        ]
+    )
+    return Change(
+        verb=Verb.OTHER, id=place, guard=guard, set=fields, event=event, actor="somebody", metadata={"a": [1]}
+    )
+
+
+def _some_beats(history: History, random: Random) -> list[Alternatives] | None:
+    workers = len(history.model.workers)
+    if not workers:
+        return None
+    kinds = (beat, beat, beat, stop, expire, lambda id: expire(id, seen_beat=random.randrange(3)))
+    return [(random.choice(kinds)(random.randrange(workers)),) for _ in range(random.choice((1, 1, 3)))]
+
+
+def _some_deletion(history: History, random: Random) -> tuple[list[int], bool] | None:
+    if not history.model.jobs:
+        return None
+    return [history.any_place(random) for _ in range(random.choice((1, 2)))], random.random() < 0.3
+
+
+def _some_question(history: History, random: Random) -> dict[str, Any]:
+    return {
+        "where": JobFilter(
+            statuses=random.choice(((), (JobStatus.PENDING,), (JobStatus.FAILED, JobStatus.COMPLETED))),
+            queues=random.choice(((), ("q",))),
+            job_types=random.choice(((), ("A", "b"))),
+            idempotency_keys=random.choice(((), ("k", "l"))),
+        ),
+        "order": random.choice(list(Order)),
+        "limit": random.choice((1, 3, 50)),
+        "after": history.any_place(random) if history.model.jobs and random.random() < 0.5 else None,
+    }
+
+
+# -- deeds
+
+
+def _do_claim(side: Side, claim: Claim, now: datetime) -> Any:
+    return [], [side.job(job) for job in side.store.claim(side.claim(claim), now=now)]
+
+
+def _do_commit(side: Side, items: list[Alternatives], now: datetime) -> Any:
+    return side.committed(side.store.commit(side.items(items), now=now))
+
+
+def _do_exchange(side: Side, choice: tuple[list[Alternatives], Claim], now: datetime) -> Any:
+    items, claim = choice
+    results, jobs = side.store.exchange(side.items(items), side.claim(claim), now=now)
+    return side.committed(results), [side.job(job) for job in jobs]
+
+
+def _do_delete(side: Side, choice: tuple[list[int], bool], now: datetime) -> int:
+    places, force = choice
+    return side.store.delete([side.jobs[place] for place in places], force=force)
+
+
+def _do_put(side: Side, worker: Worker, now: datetime) -> Worker:
+    stored = side.store.put(worker, now=now)
+    side.workers.append(stored.id)
+    return replace(stored, id=0)
+
+
+def _do_remove(side: Side, places: list[int], now: datetime) -> int:
+    return side.store.remove(Kind.WORKER, [side.workers[place] for place in places])
+
+
+def _do_query(side: Side, question: dict[str, Any], now: datetime) -> Any:
+    after = None if question["after"] is None else side.jobs[question["after"]]
+    return [side.job(job) for job in side.store.query(**{**question, "after": after})]
+
+
+def _do_outcome(side: Side, run: Execution, now: datetime) -> Any:
+    event = side.store.outcome_of(side.jobs[run.job_id], run.claim_seq)
+    return None if event is None else side.event(event)
+
+
+def _learn_executions(history: History, answer: Any) -> None:
+    history.executions += [execution_of(job) for job in answer[1]]
+
+
+def _let_time_pass(history: History, random: Random) -> None:
+    history.now += timedelta(seconds=random.choice((0.000001, 1, 5, 30)))
+
+
+def _exchange_choice(history: History, random: Random) -> tuple[list[Alternatives], Claim] | None:
+    claim = _some_claim(history, random)
+    items = _some_items(history, random) if random.random() < 0.9 else []
+    return None if claim is None or items is None else (items, claim)
+
+
+ACTIONS = {
+    "insert": Action(_some_jobs, Side.insert),
+    "claim": Action(_some_claim, _do_claim, _learn_executions),
+    "commit": Action(_some_items, _do_commit),
+    "exchange": Action(_exchange_choice, _do_exchange, _learn_executions),
+    "delete": Action(_some_deletion, _do_delete),
+    "register a worker": Action(lambda history, random: Worker(label=f"w{random.randrange(2)}"), _do_put),
+    "beat and expire": Action(_some_beats, _do_commit),
+    "remove workers": Action(lambda history, random: list(range(len(history.model.workers))), _do_remove),
+    "let time pass": Action(_let_time_pass, _do_commit),
+    "forget events": Action(
+        lambda history, random: history.now - timedelta(seconds=random.choice((0, 20))),
+        lambda side, before, now: side.store.delete_events(before=before),
+    ),
+    "ask": Action(_some_question, _do_query),
+    "ask for an outcome": Action(
+        lambda history, random: random.choice(history.executions) if history.executions else None, _do_outcome
+    ),
+    "take permits": Action(
+        lambda history, random: random.randrange(4),
+        lambda side, want, now: side.store.take(
+            "b", want=want, limit=3, window=timedelta(seconds=10), now=now
+        ),
+    ),
+}
+
+OFTEN = ["insert", "claim", "commit", "exchange", "let time pass"] * 4 + list(ACTIONS)
+
+
+def some_steps(seed: int) -> list[Step]:
+    """Return a random history; it begins with a worker."""
+    random = Random(seed)
+    names = ["register a worker", "insert", *(random.choice(OFTEN) for _ in range(STEPS))]
+    return [(name, random.randrange(10**6)) for name in names]
+
+
+def shortest(steps: list[Step], fails: Callable[[list[Step]], bool]) -> list[Step]:
+    """Return a part of a failing history that still fails, and none of whose steps can be left out."""
+    size = max(1, len(steps) // 2)
+    while True:
+        for start in count(0, size):
+            if start >= len(steps):
+                break
+            fewer = steps[:start] + steps[start + size :]
+            while fewer != steps and fails(fewer):
+                steps, fewer = fewer, fewer[:start] + fewer[start + size :]
+        if size == 1:
+            return steps
+        size //= 2
+
+
+class Histories(Contract):
+    """The store does what the memory store does, whatever happens."""
+
+    @pytest.mark.parametrize("seed", range(HISTORIES))
+    def test_a_random_history(self, seed: int) -> None:
+        steps = some_steps(seed)
+        problem = self.problem_of(steps)
+        if problem is not None:
+            few = shortest(steps, lambda fewer: self.problem_of(fewer) is not None)
+            pytest.fail(f"{self.problem_of(few) or problem}\nafter the steps {few}")
+
+    def problem_of(self, steps: list[Step]) -> str | None:
+        """Live through a history on an empty store; return what went wrong."""
+        try:
+            History((Side(MemoryStore()), Side(self.watched(self.make_store())))).live(steps)
+        except Exception as why:
+            return f"{type(why).__name__}: {why}"
+        return None

@@ -1,0 +1,304 @@
+"""The lifecycle table, cell by cell: each operation on a job in each state, on the store itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from ...domain.changes import Add, After, Change, Committed, Verb, Verdict
+from ...domain.lifecycle import LEGAL_MOVES, TABLE, Cell, Operation, State, state_of
+from ...domain.records import EventType, FailureReason, JobStatus
+from ...domain.transitions import (
+    Execution,
+    Fault,
+    complete,
+    fail,
+    reclaim,
+    release,
+    snooze,
+    write_progress,
+)
+from .base import Contract, Trace, ids_of
+from .finishing import BROKEN, REPORT
+
+SOON = 60
+"""In how many seconds the jobs of a test that wait for a time come due."""
+
+TIMED_OUT = Fault(reason=FailureReason.TIMEOUT, type="JobTimeout", message="longer than 5 s")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A job in some state, and the execution that has it, or had it before."""
+
+    job_id: int
+    run: Execution
+    before: Trace
+
+
+# -- how a job gets into each state
+
+
+def _given_back(test: Contract, **options: int) -> Execution:
+    """A job that has run once, so that there is an old execution of it."""
+    run = test.running(**options)
+    test.commit(release(run, why="stopping"))
+    return run
+
+
+def _processing(test: Contract, **options: int) -> Execution:
+    return test.start(_given_back(test, **options).job_id)
+
+
+def _set(test: Contract, run: Execution, event: EventType, **fields: object) -> Execution:
+    test.set_fields(run.job_id, event, **fields)
+    return run
+
+
+def _committed(test: Contract, run: Execution, change: Change) -> Execution:
+    [done] = test.commit(change)
+    assert done.applied
+    return run
+
+
+def _blocked(test: Contract) -> Execution:
+    return _set(test, _given_back(test), EventType.EDITED, open_dependencies=1, ready_at=None)
+
+
+def _paused(test: Contract) -> Execution:
+    return _set(test, _given_back(test), EventType.PAUSED, paused_at=test.now, ready_at=None)
+
+
+def _waiting(test: Contract) -> Execution:
+    run = _processing(test)
+    return _committed(test, run, park(run, SOON))
+
+
+def _cancelled(test: Contract) -> Execution:
+    fields = {"status": JobStatus.CANCELLED, "ready_at": None, "finished_at": test.now}
+    return _set(test, _given_back(test), EventType.CANCELLED, **fields)
+
+
+def _missing(test: Contract) -> Execution:
+    run = _processing(test)
+    assert test.store.delete([run.job_id], force=True) == 1
+    return run
+
+
+def _ended(transition: Callable[[Execution], Change]) -> Callable[[Contract], Execution]:
+    def arrive(test: Contract) -> Execution:
+        run = _processing(test)
+        return _committed(test, run, transition(run))
+
+    return arrive
+
+
+ARRIVE: Mapping[State, Callable[[Contract], Execution]] = {
+    State.READY: _given_back,
+    State.DELAYED: _ended(lambda run: snooze(run, SOON)),
+    State.BLOCKED: _blocked,
+    State.PAUSED: _paused,
+    State.PROCESSING: _processing,
+    State.WAITING: _waiting,
+    State.RETRYING: _ended(lambda run: fail(run, BROKEN, retry_in=SOON)),
+    State.FAILED: _ended(lambda run: fail(run, BROKEN, retry_in=None)),
+    State.COMPLETED: _ended(complete),
+    State.CANCELLED: _cancelled,
+    State.MISSING: _missing,
+}
+"""State → put a job into it and return the execution that has the job, or the last one that had it."""
+
+
+def park(run: Execution, seconds: float) -> Change:
+    """The handler waits until a time."""
+    return Change(
+        verb=Verb.OTHER,
+        id=run.job_id,
+        guard={"claim_seq": (run.claim_seq,)},
+        set={
+            "status": JobStatus.WAITING,
+            "claim_seq": Add(1),
+            "ready_at": After(seconds),
+            "wait_until": After(seconds),
+            "resuming": True,
+            "worker_id": None,
+            "locked_by": None,
+            "locked_at": None,
+        },
+        event=EventType.WAITING,
+    )
+
+
+# -- what each operation must do
+
+
+Runner = Callable[["Lifecycle", State], None]
+
+
+def by_execution(*transitions: Callable[[Execution], Change], last_attempt: bool = False) -> Runner:
+    """Return a runner for what only the owner of a processing job may do; each transition in turn.
+
+    With `last_attempt` the last of them meets a job that has no attempt left.
+    """
+
+    def run_it(test: Lifecycle, state: State) -> None:
+        for transition in transitions:
+            at = test.arrive(state)
+            if last_attempt and transition is transitions[-1] and state is State.PROCESSING:
+                at = test.situation(_processing(test, max_attempts=1))
+            [answer] = test.commit(transition(at.run))
+            test.judge(at, answer, test.cell)
+            if state is State.PROCESSING:
+                test.another_execution_is_refused(transition)
+
+    return run_it
+
+
+def reclaim_it(test: Lifecycle, state: State) -> None:
+    """Reclaim as an observer does that read the job a moment ago."""
+    by_execution(reclaim, reclaim, last_attempt=True)(test, state)
+
+
+def claim_it(test: Lifecycle, state: State) -> None:
+    """Claim now, and when everything that waits for a time has come due."""
+    at, cell = test.arrive(state), test.cell
+    if cell is Cell.PROCESSING_IF_DUE:
+        assert test.claim() == []
+        test.untouched(at)
+        assert ids_of(test.claim(at=test.later(SOON))) == [at.job_id]
+        test.arrived(at, State.PROCESSING)
+    elif cell is Cell.TO_PROCESSING:
+        assert ids_of(test.claim()) == [at.job_id]
+        test.arrived(at, State.PROCESSING)
+    else:
+        assert cell is Cell.NOTHING
+        assert test.claim(crashed=None) == []
+        test.untouched(at)
+
+
+def come_due(test: Lifecycle, state: State) -> None:
+    """Let time pass: nothing is written, and where the table says so the job can be claimed."""
+    at = test.arrive(state)
+    derived = test.cell is Cell.DERIVED
+    if derived:
+        assert test.claim(ids=(at.job_id,), at=test.later(SOON - 1)) == []
+    test.claim(queues=("nobody",), at=test.later(SOON))
+    test.untouched(at)
+    assert derived or test.cell is Cell.NOTHING
+    if derived:
+        assert ids_of(test.claim(ids=(at.job_id,), at=test.later(SOON))) == [at.job_id]
+
+
+def delete_it(force: bool) -> Runner:
+    """Return a runner that deletes the job."""
+
+    def run_it(test: Lifecycle, state: State) -> None:
+        at, cell = test.arrive(state), test.cell
+        gone = test.store.delete([at.job_id], force=force)
+        if cell is Cell.GONE:
+            assert gone == 1
+            test.arrived(at, State.MISSING)
+            assert test.trace(at.job_id) == (None, [])
+        else:
+            assert cell in (Cell.REFUSED, Cell.NOT_FOUND)
+            assert gone == 0
+            test.untouched(at)
+
+    return run_it
+
+
+RUNNERS: Mapping[Operation, Runner] = {
+    Operation.CLAIM: claim_it,
+    Operation.FINISH_SUCCESS: by_execution(complete),
+    Operation.FINISH_ERROR: by_execution(lambda run: fail(run, BROKEN, retry_in=SOON)),
+    Operation.FINISH_FINAL: by_execution(
+        lambda run: fail(run, BROKEN, retry_in=None), lambda run: fail(run, BROKEN, retry_in=1), last_attempt=True
+    ),
+    Operation.TIMEOUT: by_execution(
+        lambda run: fail(run, TIMED_OUT, retry_in=SOON), lambda run: fail(run, TIMED_OUT, retry_in=None)
+    ),
+    Operation.GIVE_BACK: by_execution(lambda run: release(run, why="stopping")),
+    Operation.WRITE: by_execution(lambda run: write_progress(run, REPORT)),
+    Operation.RECLAIM: reclaim_it,
+    Operation.COME_DUE: come_due,
+    Operation.DELETE: delete_it(force=False),
+    Operation.DELETE_FORCED: delete_it(force=True),
+}
+"""The operations that a store and the transitions can carry out so far; the other rows belong to later features."""
+
+TARGETS: Mapping[Cell, frozenset[State]] = {
+    Cell.TO_READY: frozenset({State.READY}),
+    Cell.TO_RETRYING: frozenset({State.RETRYING}),
+    Cell.TO_FAILED: frozenset({State.FAILED}),
+    Cell.TO_RETRYING_OR_FAILED: frozenset({State.RETRYING, State.FAILED}),
+    Cell.TO_READY_OR_FAILED: frozenset({State.READY, State.FAILED}),
+    Cell.TO_COMPLETED: frozenset({State.COMPLETED}),
+    Cell.SAME: frozenset({State.PROCESSING}),
+}
+"""The states that a cell allows after a write by an execution; each of them must be seen."""
+
+CELLS = [(operation, state) for operation in RUNNERS for state in State]
+
+
+class Lifecycle(Contract):
+    """See domain.lifecycle."""
+
+    cell: Cell
+    seen: set[State]
+
+    @pytest.mark.parametrize(("operation", "state"), CELLS, ids=[f"{o.name}-{s.name}" for o, s in CELLS])
+    def test_cell(self, operation: Operation, state: State) -> None:
+        self.cell, self.seen = TABLE[operation][state], set()
+        RUNNERS[operation](self, state)
+        assert self.seen >= TARGETS.get(self.cell, frozenset())
+
+    @pytest.mark.parametrize("state", State)
+    def test_a_job_can_be_put_into_each_state(self, state: State) -> None:
+        job, events = self.arrive(state).before
+        assert state_of(job, self.now) is state
+        assert bool(events) == (state is not State.MISSING)
+
+    # -- steps of the runners
+
+    def arrive(self, state: State) -> Situation:
+        """Put a new job into a state."""
+        at = self.situation(ARRIVE[state](self))
+        assert state_of(at.before[0], self.now) is state
+        return at
+
+    def situation(self, run: Execution) -> Situation:
+        """Return how the job of an execution stands."""
+        return Situation(run.job_id, run, self.trace(run.job_id))
+
+    def judge(self, at: Situation, answer: Committed, cell: Cell) -> None:
+        """Assert that a write by an execution did what its cell says."""
+        if cell in (Cell.LOST, Cell.NOTHING):
+            assert answer.verdict is Verdict.LOST
+            self.untouched(at)
+        else:
+            assert answer.applied
+            self.arrived(at, *TARGETS[cell])
+
+    def another_execution_is_refused(self, transition: Callable[[Execution], Change]) -> None:
+        """Assert that an execution that had the job before can do nothing while another has it."""
+        old = _given_back(self)
+        at = self.situation(self.start(old.job_id))
+        [answer] = self.commit(transition(old))
+        self.judge(at, answer, Cell.LOST)
+
+    def arrived(self, at: Situation, *states: State) -> None:
+        """Assert that the job is in one of the states now, by a legal move."""
+        before, (job, _) = at.before[0], self.trace(at.job_id)
+        state = state_of(job, self.now)
+        assert state in states
+        self.seen.add(state)
+        if before is not None and job is not None and job.status is not before.status:
+            assert job.status in LEGAL_MOVES[before.status]
+
+    def untouched(self, at: Situation) -> None:
+        """Assert that neither the job nor its events changed."""
+        assert self.trace(at.job_id) == at.before
+
+

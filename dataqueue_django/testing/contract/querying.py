@@ -1,0 +1,122 @@
+"""Querying: what is found is what matches, in order, page after page; counts agree with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+
+from ...domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order
+from ...domain.records import Job, JobStatus, NewJob
+from ...domain.transitions import complete, fail
+from .base import Contract, ids_of
+from .finishing import BROKEN
+
+FILTERS: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "one status": {"statuses": (JobStatus.PENDING,)},
+    "two statuses": {"statuses": (JobStatus.COMPLETED, JobStatus.FAILED)},
+    "queue": {"queues": ("mail",)},
+    "queues": {"queues": ("mail", "Mail", "nobody")},
+    "type": {"job_types": ("send",)},
+    "types and status": {"job_types": ("send", "build"), "statuses": (JobStatus.PROCESSING,)},
+    "keys": {"idempotency_keys": ("key 3", "key 4", "Key 5")},
+    "nobody": {"queues": ("nobody",)},
+    "no worker has this id": {"worker_id": 10**9},
+}
+
+
+class Querying(Contract):
+    """See Store.get, Store.query and Store.count."""
+
+    def test_get(self) -> None:
+        ids = self.add_all([NewJob(job_type="t", payload=n) for n in range(4)])
+        found = self.store.get([ids[3], ids[1], ids[1], ids[3] + 1000])
+        assert [(job.id, job.payload) for job in found] == [(ids[1], 1), (ids[3], 3)]
+        assert self.store.get([]) == []
+        assert self.store.get({ids[0]})[0].id == ids[0]
+
+    @pytest.mark.parametrize("order", Order)
+    @pytest.mark.parametrize("given", FILTERS.values(), ids=FILTERS)
+    def test_filters(self, given: dict[str, Any], order: Order) -> None:
+        where, jobs = JobFilter(**given), self.given_jobs()
+        expected = self.in_order([job for job in jobs if where.matches(job)], order)
+        assert self.store.query(where, order=order, limit=100) == expected
+        assert self.store.count(where) == {(): len(expected)}
+
+    @pytest.mark.parametrize("order", Order)
+    def test_ids(self, order: Order) -> None:
+        jobs = self.given_jobs()
+        some = JobFilter(ids=(jobs[2].id, jobs[7].id, 10**9))
+        assert self.store.query(some, order=order) == self.in_order([jobs[2], jobs[7]], order)
+
+    def test_the_jobs_of_a_worker(self) -> None:
+        worker, other = self.worker(), self.worker()
+        mine = {self.start(self.add(), worker=worker).job_id for _ in range(3)}
+        self.start(self.add(), worker=other)
+        self.add()
+        assert set(ids_of(self.store.query(JobFilter(worker_id=worker.id)))) == mine
+        assert self.store.count(JobFilter(worker_id=worker.id)) == {(): 3}
+
+    def test_newest_first_unless_said_otherwise(self) -> None:
+        ids = self.add_all([NewJob(job_type="t") for _ in range(3)])
+        assert ids_of(self.store.query(EVERYTHING)) == ids[::-1]
+
+    @pytest.mark.parametrize("order", Order)
+    @pytest.mark.parametrize("size", [1, 4, 7])
+    def test_pages(self, size: int, order: Order) -> None:
+        self.given_jobs()
+        where = JobFilter(job_types=("send", "build"))
+        everything = self.store.query(where, order=order, limit=100)
+        found: list[Job] = []
+        while page := self.store.query(where, order=order, limit=size, after=found[-1].id if found else None):
+            assert len(page) <= size
+            found += page
+        assert found == everything
+
+    def test_paging_goes_on_from_a_job_that_is_gone(self) -> None:
+        ids = self.add_all([NewJob(job_type="t") for _ in range(4)])
+        self.store.delete([ids[1]])
+        assert ids_of(self.store.query(EVERYTHING, order=Order.OLDEST, after=ids[1])) == ids[2:]
+        assert ids_of(self.store.query(EVERYTHING, order=Order.NEWEST, after=ids[1])) == ids[:1]
+
+    @pytest.mark.parametrize(
+        "by", [("status",), ("queue",), ("job_type",), ("queue", "status"), ("status", "job_type", "queue")]
+    )
+    @pytest.mark.parametrize("given", FILTERS.values(), ids=FILTERS)
+    def test_counts(self, given: dict[str, Any], by: tuple[str, ...]) -> None:
+        where = JobFilter(**given)
+        expected = Counter(
+            tuple(COUNTABLE[field](job) for field in by) for job in self.given_jobs() if where.matches(job)
+        )
+        assert self.store.count(where, by=by) == expected
+
+    def test_counting_nothing(self) -> None:
+        assert self.store.count() == {(): 0}
+        assert self.store.count(by=("status",)) == {}
+
+    # -- given
+
+    def given_jobs(self) -> list[Job]:
+        """Insert two dozen jobs of several queues, types and statuses; return them by id."""
+        random = Random(5)
+        jobs = [
+            NewJob(
+                job_type=random.choice(("send", "Send", "build")),
+                queue=random.choice(("default", "mail", "Mail")),
+                idempotency_key=f"key {n}" if n % 2 else None,
+            )
+            for n in range(24)
+        ]
+        ids = self.add_all(jobs)
+        worker = self.worker()
+        runs = [self.start(job_id, worker=worker) for job_id in random.sample(ids, 12)]
+        self.commit(*(complete(run) for run in runs[:4]), *(fail(run, BROKEN, retry_in=5) for run in runs[4:7]))
+        return self.store.get(ids)
+
+    @staticmethod
+    def in_order(jobs: list[Job], order: Order) -> list[Job]:
+        """Return jobs, which stand by ascending id, in `order`."""
+        return jobs[::-1] if order is Order.NEWEST else jobs

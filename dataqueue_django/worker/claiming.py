@@ -1,0 +1,148 @@
+"""When a worker asks for jobs, for which, and for how many."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..conf import WorkerSettings
+from ..domain.records import Claim, ClaimedJob
+from ..handlers import Registry
+from ..stores import Store
+from .pace import Pace
+from .slots import Slots
+
+POLL_LISTENING, POLL_DEAF = 5.0, 1.0
+"""Seconds between two looks of an idle worker that hears wake-ups, and of one that does not."""
+
+ECHO = 0.010
+"""A job added within the notifier's window after another has no wake-up of its own: look again after this long."""
+
+LOOK_EVERY, QUIET_FOR, LOUD_FOR = 10.0, 30.0, 300.0
+"""A busy worker looks for jobs that must run alone this often, lets its slots run empty for so long, and if that was not
+long enough works on for so long before it tries again. Seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessorOptions:
+    """What one processor works on. None takes the alias' setting; no names mean all queues and all known job types."""
+
+    worker_id: str | None = None
+    queues: tuple[str, ...] = ()
+    exclude_queues: tuple[str, ...] = ()
+    job_types: tuple[str, ...] = ()
+    concurrency: int | None = None
+    batch_size: int | None = None
+    poll_interval: float | None = None
+    burst: bool = False
+
+
+class Claiming:
+    """Plans the next claim. A job that took a process down before is only claimed when nothing else runs."""
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Registry,
+        options: ProcessorOptions,
+        settings: WorkerSettings,
+        slots: Slots,
+        hears: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._options = options
+        self._settings = settings
+        self._slots = slots
+        self._hears = hears
+        self.pace = Pace(options.batch_size or settings.batch_size)
+        self.found_nothing = False
+        self._at = 0.0
+        self._echo_at = 0.0
+        self._alone_next = False
+        self._look_at = time.monotonic() + LOOK_EVERY
+        self._quiet_until = 0.0
+
+    @property
+    def at(self) -> float:
+        """The monotonic time of the next claim, should there be room."""
+        return self._at
+
+    def types(self) -> tuple[str, ...]:
+        """Return the job types this worker can run and wants."""
+        known = self._handlers.types()
+        return tuple(t for t in known if t in self._options.job_types) if self._options.job_types else known
+
+    def soon(self) -> None:
+        """A slot became free: ask again at once."""
+        self._at = 0.0
+
+    def woken(self) -> None:
+        """Somebody added jobs: ask at once, and once more when the notifier's window is over."""
+        self._at, self._echo_at = 0.0, time.monotonic() + ECHO
+
+    def room(self) -> int:
+        """Return how many jobs would be claimed now."""
+        return self.pace.limit(self._slots.room(), self._slots.held(), self._slots.size)
+
+    def next(self, worker_id: int, label: str, *, idle: bool) -> Claim | None:
+        """Return what to ask for now; None while there is no room or it is too early."""
+        now = time.monotonic()
+        if now < self._at:
+            return None
+        alone = self._alone_next or self._is_quiet(worker_id, label, now, idle)
+        if alone:
+            return self._claim(worker_id, label, 1, crashed=True) if idle else None
+        limit = self.room()
+        return self._claim(worker_id, label, limit) if limit > 0 else None
+
+    def answered(self, claim: Claim, jobs: list[ClaimedJob], sent_at: float, *, idle: bool) -> None:
+        """Plan from a claim's answer: go on while jobs come, then try one that must run alone, then sleep."""
+        self.found_nothing = not jobs and bool(claim.crashed)
+        if claim.crashed:
+            self._alone_next, self._quiet_until = False, 0.0
+        if jobs:
+            self._at = 0.0
+        elif not claim.crashed and idle:
+            self._alone_next, self._at = True, 0.0
+        else:
+            self._sleep(claim, sent_at)
+
+    def _sleep(self, claim: Claim, sent_at: float) -> None:
+        """Sleep until the next job comes due, but not longer than the poll interval."""
+        given = self._options.poll_interval or self._settings.poll_interval
+        poll = given or (POLL_LISTENING if self._hears() else POLL_DEAF)
+        pause = poll * random.uniform(0.9, 1.1)
+        due = self._store.next_ready_in(claim)
+        self._at = sent_at + (pause if due is None else min(pause, due + 0.001))
+        if self._echo_at > time.monotonic():
+            self._at = min(self._at, self._echo_at)
+
+    def _is_quiet(self, worker_id: int, label: str, now: float, idle: bool) -> bool:
+        """Whether this worker lets its slots run empty, because a job waits that must run alone."""
+        if now < self._quiet_until:
+            return True
+        if idle or now < self._look_at:
+            return False
+        self._look_at = now + LOOK_EVERY
+        if not self._store.would_find(self._claim(worker_id, label, 1, crashed=True)):
+            return False
+        self._quiet_until, self._look_at = now + QUIET_FOR, now + QUIET_FOR + LOUD_FOR
+        return True
+
+    def _claim(self, worker_id: int, label: str, limit: int, *, crashed: bool = False) -> Claim:
+        return Claim(
+            limit=limit,
+            worker_id=worker_id,
+            locked_by=label,
+            queues=self._options.queues,
+            exclude_queues=self._options.exclude_queues,
+            job_types=self.types() or NO_TYPES,
+            crashed=crashed,
+        )
+
+
+NO_TYPES = ("",)
+"""A worker that knows no handler claims nothing: no job type is empty."""

@@ -1,0 +1,176 @@
+"""Async handlers: all on one event loop, in a thread of its own.
+
+Each handler's synchronous Django calls run in one thread that it alone uses while it runs, out of a bounded number:
+Django's async ORM would otherwise share a single thread, and so a single connection and its transactions, among all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from threading import Lock, Thread, local
+from typing import Any
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+
+from .connections import ThreadConnections
+from .slots import Run, Slots
+from .threads import MOST_THREADS
+
+Call = tuple["Future[Any]", Callable[[], Any]]
+
+
+class EventLoopThread:
+    """Takes async jobs from the slots and runs them; started when the first one comes."""
+
+    def __init__(self, slots: Slots, run_one: Callable[[Run], Awaitable[None]]) -> None:
+        self._slots = slots
+        self._run_one = run_one
+        self._orm_threads = OrmThreads(min(slots.size, MOST_THREADS))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def poke(self) -> None:
+        """Let the loop look for jobs it can start; from any thread."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                Thread(target=self._loop.run_forever, name="dataqueue-async", daemon=True).start()
+        self._loop.call_soon_threadsafe(self._pump)
+
+    def stop(self) -> None:
+        """End the loop; what still runs on it is abandoned."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _pump(self) -> None:
+        while (run := self._slots.take(is_async=True, wait=False)) is not None:
+            task = asyncio.get_running_loop().create_task(self._run(run))
+            run.cancel = self._canceller(task)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, run: Run) -> None:
+        context = ThreadSensitiveContext()
+        lent = LentThread(self._orm_threads)
+        SyncToAsync.context_to_thread_executor[context] = lent  # type: ignore[assignment]
+        SyncToAsync.thread_sensitive_context.set(context)
+        try:
+            await self._run_one(run)
+        finally:
+            lent.give_back()
+            self._slots.free(run)
+
+    def _canceller(self, task: asyncio.Task[None]) -> Callable[[], None]:
+        loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        return cancel
+
+
+class OrmThreads:
+    """A bounded number of threads, each lent to one handler at a time and keeping its connections between them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._idle: list[ThreadPoolExecutor] = []
+        self._made = 0
+        self._waiting: deque[LentThread] = deque()
+
+    def borrow(self, borrower: LentThread) -> None:
+        """Lend a thread to `borrower`, now or as soon as one comes back."""
+        with self._lock:
+            if self._idle:
+                thread = self._idle.pop()
+            elif self._made < self._most:
+                self._made += 1
+                thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dataqueue-orm")
+            else:
+                self._waiting.append(borrower)
+                return
+        borrower.received(thread)
+
+    def returned(self, thread: ThreadPoolExecutor) -> None:
+        """Take a thread back and lend it to the next handler that waits."""
+        thread.submit(_tidy)
+        with self._lock:
+            while self._waiting:
+                borrower = self._waiting.popleft()
+                if not borrower.finished:
+                    break
+            else:
+                self._idle.append(thread)
+                return
+        borrower.received(thread)
+
+
+class LentThread(Executor):
+    """One handler's executor: borrows a thread at the first call and runs all calls of the handler in it."""
+
+    def __init__(self, threads: OrmThreads) -> None:
+        self._threads = threads
+        self._lock = Lock()
+        self._asked = False
+        self._thread: ThreadPoolExecutor | None = None
+        self._early: list[Call] = []
+        self.finished = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run a call in the lent thread."""
+        future: Future[Any] = Future()
+        call: Call = (future, lambda: fn(*args, **kwargs))
+        with self._lock:
+            ask, self._asked = not self._asked, True
+            thread = self._thread
+            if thread is None:
+                self._early.append(call)
+        if thread is not None:
+            thread.submit(_settle, call)
+        if ask:
+            self._threads.borrow(self)
+        return future
+
+    def received(self, thread: ThreadPoolExecutor) -> None:
+        """Start using a thread."""
+        with self._lock:
+            if self.finished:
+                back, calls = thread, []
+            else:
+                self._thread, back, calls, self._early = thread, None, self._early, []
+            for call in calls:
+                thread.submit(_settle, call)
+        if back is not None:
+            self._threads.returned(back)
+
+    def give_back(self) -> None:
+        """Return the thread when the handler has ended."""
+        with self._lock:
+            self.finished = True
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._threads.returned(thread)
+
+
+def _settle(call: Call) -> None:
+    future, function = call
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except BaseException as error:
+        future.set_exception(error)
+
+
+_here = local()
+
+
+def _tidy() -> None:
+    if not hasattr(_here, "connections"):
+        _here.connections = ThreadConnections()
+    _here.connections.after()

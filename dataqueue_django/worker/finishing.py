@@ -1,0 +1,148 @@
+"""Outcomes on their way into the store. None is dropped while the job is still ours.
+
+They go in batches, together with the next claim. A record that somebody else holds is tried again by itself; a batch that
+the store refuses is halved until the guilty outcome stands alone and becomes a failure with a cleaned error; after a
+call whose answer never came the job's own event tells whether it had been stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..domain.changes import Alternatives, Committed, Verdict
+from ..domain.records import Claim, ClaimedJob, FailureReason
+from ..domain.transitions import Fault, fail
+from ..logs import state_change
+from ..logs import worker as logger
+from ..stores import Store
+from .begun import BegunTable
+from .outcomes import execution_of
+
+MOST = 100
+"""Outcomes in one call."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds before an outcome whose record is busy is tried again: the first time, and at most."""
+
+
+@dataclass(eq=False, slots=True)
+class Outgoing:
+    """One outcome, and how it has fared."""
+
+    job: ClaimedJob
+    item: Alternatives
+    not_before: float = 0.0
+    pauses: int = 0
+    unsure: bool = False
+    replaced: bool = False
+
+
+class Finisher:
+    """The outcomes that are not stored yet."""
+
+    def __init__(self, store: Store, begun: BegunTable | None) -> None:
+        self._store = store
+        self._begun = begun
+        self._outgoing: list[Outgoing] = []
+
+    def add(self, job: ClaimedJob, item: Alternatives) -> None:
+        """Take charge of an outcome."""
+        self._outgoing.append(Outgoing(job, item))
+
+    @property
+    def empty(self) -> bool:
+        """Whether every outcome is stored."""
+        return not self._outgoing
+
+    @property
+    def due_at(self) -> float:
+        """The monotonic time at which the next outcome should be tried; infinite when there is none."""
+        return min((out.not_before for out in self._outgoing), default=float("inf"))
+
+    def job_ids(self) -> set[int]:
+        """Return the jobs whose outcome is not stored yet."""
+        return {out.job.id for out in self._outgoing}
+
+    def exchange(self, claim: Claim | None) -> list[ClaimedJob]:
+        """Store what is due and claim; returns the claimed jobs. Raises when the store cannot be used."""
+        now = time.monotonic()
+        batch = [out for out in self._outgoing if out.not_before <= now][:MOST]
+        try:
+            results, jobs = self._store.exchange([out.item for out in batch], claim)
+        except Exception as error:
+            self._mark_unsure(batch)
+            if self._store.is_lost_connection(error):
+                raise
+            logger.warning("a batch of %d outcomes was refused and is stored in parts: %s", len(batch), error)
+            self._store_in_parts(batch)
+            return self._store.claim(claim) if claim is not None else []
+        self._settle(batch, results)
+        return jobs
+
+    def _store_in_parts(self, batch: list[Outgoing]) -> None:
+        if not batch:
+            return
+        try:
+            results = self._store.commit([out.item for out in batch], wait=False)
+        except Exception as error:
+            self._mark_unsure(batch)
+            if self._store.is_lost_connection(error):
+                raise
+            if len(batch) == 1:
+                self._replace(batch[0], error)
+                return
+            middle = len(batch) // 2
+            self._store_in_parts(batch[:middle])
+            self._store_in_parts(batch[middle:])
+        else:
+            self._settle(batch, results)
+
+    def _replace(self, out: Outgoing, error: Exception) -> None:
+        """An outcome that cannot be stored becomes a failure that can."""
+        logger.error("the outcome of job %d cannot be stored: %s", out.job.id, error)
+        if out.replaced:
+            self._postpone(out)
+            return
+        message = f"the outcome could not be stored ({type(error).__name__})"
+        fault = Fault(reason=FailureReason.INVALID_OUTPUT, type="InvalidOutput", message=message)
+        out.item, out.replaced = (fail(execution_of(out.job), fault, retry_in=None),), True
+
+    def _settle(self, batch: Iterable[Outgoing], results: Iterable[Committed]) -> None:
+        settled = set()
+        for out, result in zip(batch, results, strict=True):
+            if result.verdict is Verdict.BUSY:
+                self._postpone(out)
+                continue
+            settled.add(out)
+            if result.applied or (out.unsure and self._was_stored(out)):
+                self._log(out, result.choice or 0)
+            else:
+                logger.info("job %d was lost: execution %d no longer owns it", out.job.id, out.job.claim_seq)
+            if self._begun is not None:
+                self._begun.end(out.job.id, out.job.claim_seq)
+        self._outgoing = [out for out in self._outgoing if out not in settled]
+
+    def _was_stored(self, out: Outgoing) -> bool:
+        """Whether a call whose answer never came had stored this outcome: then the job has our own event."""
+        event = self._store.outcome_of(out.job.id, out.job.claim_seq)
+        return event is not None and event.event_type in {change.event for change in out.item}
+
+    @staticmethod
+    def _mark_unsure(batch: Iterable[Outgoing]) -> None:
+        for out in batch:
+            out.unsure = True
+
+    @staticmethod
+    def _postpone(out: Outgoing) -> None:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**out.pauses)
+        out.pauses += 1
+        out.not_before = time.monotonic() + pause
+
+    @staticmethod
+    def _log(out: Outgoing, choice: int) -> None:
+        event, facts = out.item[choice].event, out.item[choice].metadata or {}
+        if event is not None:
+            reason = facts.get("failureReason", facts.get("reason"))
+            state_change(event, job_id=out.job.id, job_type=out.job.job_type, attempt=out.job.attempts, reason=reason)

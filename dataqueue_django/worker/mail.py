@@ -1,0 +1,76 @@
+"""What handlers, the heartbeat and signal handlers tell the processor; it reads one letter at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ..domain.changes import Alternatives
+from .slots import Run
+
+
+class ExitCode(IntEnum):
+    """How a worker process ended, for shells and supervisors."""
+
+    DRAINED = 0
+    FAILED = 1
+    USAGE = 2
+    WEDGED = 75
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A handler with a deadline has begun."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A handler has ended, and this is to be committed."""
+
+    run: Run
+    item: Alternatives
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A handler that had passed its deadline has come back; its slot is free."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A handler has reported progress for the first time since it was last stored."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Somebody may have added jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The heartbeat found the worker's row expired."""
+
+    worker_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish what runs and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Give everything back and end now."""
+
+    code: int
+
+
+Letter = Started | Ended | Returned | Progress | Wake | Expired | Stop | GiveBack

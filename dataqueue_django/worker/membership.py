@@ -1,0 +1,80 @@
+"""The worker's own row: registered at start, renewed by the heartbeat, replaced when it was taken for dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Collection
+
+from ..conf import WorkerSettings
+from ..domain.changes import Alternatives
+from ..domain.filters import JobFilter, Order
+from ..domain.liveness import expire, stop
+from ..domain.records import Worker
+from ..domain.transitions import Execution, release
+from ..stores import Store
+from .begun import BegunTable
+from .heart import Heart
+
+
+class Membership:
+    """This process among the workers of its alias."""
+
+    def __init__(
+        self, store: Store, settings: WorkerSettings, label: str, heart: Heart, begun: BegunTable | None
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._label = label
+        self._heart = heart
+        self._begun = begun
+        self.row: Worker | None = None
+
+    @property
+    def id(self) -> int:
+        """The id of the current row; 0, which no row has, before there is one."""
+        return self.row.id if self.row is not None else 0
+
+    def register(self, *, queues: tuple[str, ...], job_types: tuple[str, ...], concurrency: int) -> None:
+        """Insert a new row and let the heart beat for it; the old row, if any, is left to the others."""
+        sent_at = time.monotonic()
+        record = Worker(
+            label=self._label,
+            hostname=socket.gethostname()[:255],
+            pid=os.getpid(),
+            queues=queues,
+            job_types=job_types,
+            concurrency=concurrency,
+            lease_ms=round(self._settings.lease * 1000),
+        )
+        self.row = self._store.put(record)
+        if self._begun is not None:
+            self._begun.belongs_to(self.row.id)
+        self._heart.beat_for(self.row.id, sent_at)
+
+    def lost(self, worker_id: int) -> bool:
+        """Note that a row has expired; returns whether it was the current one."""
+        if worker_id != self.id:
+            return False
+        self.row = None
+        return True
+
+    def announce_stop(self) -> None:
+        """Let others see that this worker takes no new jobs."""
+        self._store.commit([(stop(self.id),)])
+
+    def release_unknown(self, known: Collection[int]) -> int:
+        """After a call whose answer never came: give back the jobs it claimed, which nobody here knows of."""
+        mine = self._store.query(JobFilter(worker_id=self.id), order=Order.OLDEST, limit=1000)
+        items: list[Alternatives] = [
+            (release(Execution(job.id, job.claim_seq, job.attempts, job.max_attempts), why="unknown_commit"),)
+            for job in mine
+            if job.id not in known
+        ]
+        return sum(result.applied for result in self._store.commit(items))
+
+    def leave(self) -> None:
+        """Expire the own row: nothing of this worker is left to be observed."""
+        self._store.commit([(expire(self.id),)])
+        self.row = None

@@ -1,0 +1,161 @@
+"""How an execution can end, and the Change that each ending means."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..domain.changes import Alternatives
+from ..domain.records import JSON, ClaimedJob, FailureReason
+from ..domain.retry import Backoff
+from ..domain.transitions import UNSET, Execution, Fault, complete, fail, release, snooze
+from ..exceptions import GiveUp, InvalidOutput, JobAborted, RetryLater, Snooze
+from ..handlers import Handler
+from ..logs import worker as logger
+from .context import JobContext
+from .signal import AbortReason
+
+LONGEST_DELAY = 365 * 24 * 3600.0
+TRACEBACK_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned."""
+
+    output: JSON = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed; `retry_in` seconds, or None when no further attempt makes sense."""
+
+    fault: Fault
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The handler said "not now"."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The execution ended without a result of its own; the job is given back."""
+
+    why: str
+
+
+Outcome = Completed | Failed | Snoozed | Released
+
+
+def execution_of(job: ClaimedJob) -> Execution:
+    """Return the name and the counters of the execution a claim began."""
+    return Execution(job.id, job.claim_seq, job.attempts, job.max_attempts, job.crash_count)
+
+
+def change_for(job: ClaimedJob, outcome: Outcome, context: JobContext | None = None) -> Alternatives:
+    """Return what to commit for an outcome."""
+    run = execution_of(job)
+    progress = context.final_progress() if context is not None else None
+    match outcome:
+        case Completed(output):
+            return (complete(run, output=output, progress=progress),)
+        case Failed(fault, retry_in):
+            return (fail(run, fault, retry_in=retry_in, progress=progress),)
+        case Snoozed(seconds):
+            return (snooze(run, seconds, progress=progress),)
+        case Released(why):
+            return (release(run, why=why),)
+
+
+def outcome_of_error(
+    error: BaseException, job: ClaimedJob, handler: Handler | None, abort: AbortReason | None
+) -> Outcome:
+    """Return what a handler's exception means: not now, given back, or failed with or without another attempt."""
+    if isinstance(error, Snooze) and (seconds := _seconds(error.delay)) is not None:
+        return Snoozed(seconds)
+    if isinstance(error, JobAborted) and abort in (AbortReason.SHUTDOWN, AbortReason.LEASE_LOST):
+        return Released(abort.value)
+    return Failed(fault_of(error, _reason(error, handler, abort)), _retry_in(error, job, handler))
+
+
+def fault_of(error: BaseException, reason: FailureReason) -> Fault:
+    """Describe an exception for the error history, whatever its str() does."""
+    return Fault(reason=reason, type=type(error).__name__, message=_text_of(error), traceback=_traceback_of(error))
+
+
+def timed_out(job: ClaimedJob, handler: Handler | None) -> Failed:
+    """The attempt ran past its deadline; it is retried like any failure."""
+    limit = (job.timeout_ms or 0) / 1000
+    fault = Fault(reason=FailureReason.TIMEOUT, type="TimeoutError", message=f"ran longer than {limit:g} s")
+    return Failed(fault, default_delay(job))
+
+
+def default_delay(job: ClaimedJob) -> float:
+    """Return the delay that the job's own backoff rule gives after this attempt."""
+    return Backoff.of(job).seconds_after(job.attempts, random.random())
+
+
+def _reason(error: BaseException, handler: Handler | None, abort: AbortReason | None) -> FailureReason:
+    if isinstance(error, InvalidOutput):
+        return FailureReason.INVALID_OUTPUT
+    if isinstance(error, GiveUp) or (handler is not None and isinstance(error, handler.give_up_on)):
+        return FailureReason.GIVEN_UP
+    return FailureReason.TIMEOUT if abort is AbortReason.TIMEOUT else FailureReason.HANDLER_ERROR
+
+
+def _retry_in(error: BaseException, job: ClaimedJob, handler: Handler | None) -> float | None:
+    if isinstance(error, GiveUp | InvalidOutput):
+        return None
+    if isinstance(error, RetryLater):
+        seconds = _seconds(error.delay)
+        return default_delay(job) if seconds is None else seconds
+    if handler is None:
+        return default_delay(job)
+    if isinstance(error, handler.give_up_on) or (handler.retry_on and not isinstance(error, handler.retry_on)):
+        return None
+    return _ruled_delay(error, job, handler)
+
+
+def _ruled_delay(error: BaseException, job: ClaimedJob, handler: Handler) -> float:
+    """The delay that the handler's `backoff` gives, or the job's own when it gives none or is itself broken."""
+    if handler.backoff is not None:
+        try:
+            given = handler.backoff(error, job.attempts)
+        except Exception:
+            logger.exception("the backoff rule of %s raised; the job's own delay is used", handler.where)
+        else:
+            seconds = None if given is None else _seconds(given)
+            if seconds is not None:
+                return seconds
+            if given is not None:
+                logger.error("the backoff rule of %s returned %r; the job's own delay is used", handler.where, given)
+    return default_delay(job)
+
+
+def _seconds(delay: object) -> float | None:
+    """Return a delay in seconds, or None for one that makes no sense."""
+    number = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= LONGEST_DELAY:
+        return None
+    return float(number)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as why:
+        return f"<the exception's own text raised {type(why).__name__}>"
+
+
+def _traceback_of(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-TRACEBACK_LINES)
+    except Exception:
+        return ""
+    return "".join(lines)[-8 * 1024 :]

@@ -1,0 +1,45 @@
+"""Threads that run synchronous handlers, one job at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+
+from .connections import ThreadConnections
+from .slots import Run, Slots
+
+MOST_THREADS = 64
+"""More threads than this only take turns; `--concurrency` beyond it is for async handlers."""
+
+
+class HandlerThreads:
+    """A fixed number of daemon threads: Python cannot stop a thread, so the process must be able to end without them."""
+
+    def __init__(self, slots: Slots, run_one: Callable[[Run], None]) -> None:
+        self._slots = slots
+        self._run_one = run_one
+        self._threads = [
+            Thread(target=self._work, name=f"dataqueue-handler-{n}", daemon=True)
+            for n in range(min(slots.size, MOST_THREADS))
+        ]
+
+    def start(self) -> None:
+        """Start taking jobs."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the threads to end, after the slots were closed."""
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _work(self) -> None:
+        connections = ThreadConnections()
+        while (run := self._slots.take(is_async=False, wait=True)) is not None:
+            connections.before()
+            try:
+                self._run_one(run)
+            finally:
+                connections.after()
+                self._slots.free(run)
+        connections.close()
