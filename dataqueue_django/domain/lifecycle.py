@@ -33,8 +33,8 @@ class State(StrEnum):
 class Cell(StrEnum):
     """What an operation does to a job in one state.
 
-    A cell that names a target state moves the job there. SAME changes fields but not the state. NOTHING leaves no trace.
-    REFUSED is a quiet False, or a JobStateError in strict mode. LOST is an execution that no longer owns the job.
+    A cell that names a target state moves the job there. SAME changes fields but not the state. NOTHING leaves no
+    trace. REFUSED is a quiet False, or a JobStateError in strict mode. LOST is an execution that no longer owns the job.
     """
 
     TO_READY = "→ready"

@@ -72,7 +72,7 @@ def fail(run: Execution, fault: Fault, *, retry_in: float | None, progress: Mapp
         "last_failed_at": After(),
         "error_history": Append(fault.entry(run.attempts), KEPT_ERRORS),
     }
-    metadata = {
+    metadata: dict[str, JSON] = {
         "willRetry": again,
         "failureReason": fault.reason.value,
         "error": clean_text(f"{fault.type}: {fault.message}", 500),

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from threading import Event, Lock
+from typing import Any
 
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -60,14 +61,14 @@ class PostgresListener(Listener):
     def __init__(self, connection: BaseDatabaseWrapper, channel: str) -> None:
         self._connection = connection
         self._channel = channel
-        self._listening_on: object = None
+        self._listening_on: Any = None
         self._stopped = Event()
 
     def wait(self, seconds: float) -> bool:
         """See Listener.wait."""
         until = time.monotonic() + seconds
         self._connection.ensure_connection()
-        raw = self._connection.connection
+        raw: Any = self._connection.connection
         with self._connection.wrap_database_errors:
             if self._listening_on is not raw:
                 raw.execute(f'LISTEN "{self._channel}"')

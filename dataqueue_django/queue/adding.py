@@ -13,6 +13,7 @@ from ..domain.records import JSON, EventType, Inserted, Job, NewJob
 from ..exceptions import InvalidJob, shown
 from ..logs import state_change
 from ..stores.base import chunks
+from . import hooks
 from .aio import with_async_twins
 from .base import QueueBase
 
@@ -66,8 +67,10 @@ class Adding(QueueBase):
         for spec, answer in zip(specs, answers, strict=True):
             if not answer.existed:
                 state_change(EventType.ADDED, job_id=answer.id, job_type=spec.job_type, queue=spec.queue)
-        if not all(answer.existed for answer in answers):
+        fresh = [answer.id for answer in answers if not answer.existed]
+        if fresh:
             self.store.on_commit(self.notifier.publish)
+            hooks.inserted(self.alias, fresh)
         return answers
 
     def insert_all(self, specs: Iterable[NewJob]) -> list[int]:
@@ -97,7 +100,7 @@ class Adding(QueueBase):
         values = {f.name: getattr(found, f.name) for f in fields(Job)}
         return AddedJob(**values, existed=True, payload_differs=differs)
 
-    def _describe_each(self, jobs: Iterable[Mapping[str, Any]], allow_unknown: bool) -> Iterator[NewJob]:
+    def _describe_each(self, jobs: Iterable[Any], allow_unknown: bool) -> Iterator[NewJob]:
         for n, given in enumerate(jobs):
             if not isinstance(given, Mapping) or "job_type" not in given:
                 raise InvalidJob(f"Job {n} is {shown(given)}; expected a mapping with 'job_type' and 'payload'.")

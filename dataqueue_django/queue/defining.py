@@ -58,8 +58,8 @@ class BoundJob(Generic[P]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
         """Add a job in the caller's transaction and return its record.
 
-        With an `idempotency_key` that is taken the record is the existing job's, marked `existed`. Raises InvalidPayload
-        naming the argument that does not fit the handler.
+        With an `idempotency_key` that is taken the record is the existing job's, marked `existed`. Raises
+        InvalidPayload naming the argument that does not fit the handler.
         """
         payload = self.handler.shape.payload_from(args, kwargs)
         spec = self._queue.describe(self.handler.job_type, payload, self.options, allow_unknown=True)

@@ -7,9 +7,9 @@ from django.utils.module_loading import import_string
 
 from ..conf import settings_for
 from ..exceptions import ConfigurationError
-from .base import Claim, Features, Store
+from .base import Features, Store
 
-__all__ = ["Claim", "Features", "Store", "stores"]
+__all__ = ["Features", "Store", "stores"]
 
 
 class Stores:
@@ -19,7 +19,7 @@ class Stores:
         self._made: dict[str, Store] = {}
 
     def __getitem__(self, alias: str) -> Store:
-        """Return the store of `alias`; raises ConfigurationError for an unknown alias or a backend that cannot be imported."""
+        """Return the store of `alias`; raises ConfigurationError for an unknown alias or backend."""
         if alias not in self._made:
             self._made[alias] = self._make(alias)
         return self._made[alias]

@@ -44,8 +44,8 @@ class Store(ABC):
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
         """Insert jobs, each with its `added` event, and return an answer for each, in order.
 
-        A job whose idempotency key is taken, in the store or earlier in `jobs`, is not inserted: its answer names the job
-        that stands there, with `existed`. At most `features.max_batch` jobs a call.
+        A job whose idempotency key is taken, in the store or earlier in `jobs`, is not inserted: its answer names the
+        job that stands there, with `existed`. At most `features.max_batch` jobs a call.
         """
 
     @abstractmethod
@@ -157,7 +157,7 @@ class Store(ABC):
         """
         return None
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most stores have nothing to do
         """Do what a worker needs done once at its start, in its own session."""
 
     def is_lost_connection(self, error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""The store in one process's memory: the specification in runnable form, and the model that histories are compared with."""
+"""The store in one process's memory: the specification in runnable form, and the model for random histories."""
 
 from __future__ import annotations
 

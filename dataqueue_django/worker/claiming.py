@@ -21,8 +21,8 @@ ECHO = 0.010
 """A job added within the notifier's window after another has no wake-up of its own: look again after this long."""
 
 LOOK_EVERY, QUIET_FOR, LOUD_FOR = 10.0, 30.0, 300.0
-"""A busy worker looks for jobs that must run alone this often, lets its slots run empty for so long, and if that was not
-long enough works on for so long before it tries again. Seconds."""
+"""Seconds: how often a busy worker looks for jobs that must run alone, how long it then lets its slots run empty, and
+how long it works on before it tries again if that was not enough."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,9 +51,7 @@ class JobContext:
 
         Raises InvalidProgress for anything that is not a number in that range.
         """
-        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
-            raise InvalidProgress(f"progress is {shown(percent)}; expected a number from 0 to 100.")
-        self._report(round(percent), message, None)
+        self._report(_percentage(percent), message, None)
 
     def progress(self, done: int, total: int, message: str | None = None) -> None:
         """Report that `done` of `total` pieces are finished; both are kept beside the percentage."""
@@ -98,6 +96,12 @@ class JobContext:
     def output(self) -> JSON:
         """What `set_output` was given, or UNSET."""
         return self._output
+
+
+def _percentage(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= 100:
+        raise InvalidProgress(f"progress is {shown(given)}; expected a number from 0 to 100.")
+    return round(given)
 
 
 def checked_output(output: Any) -> JSON:

@@ -56,7 +56,7 @@ class EventLoopThread:
     async def _run(self, run: Run) -> None:
         context = ThreadSensitiveContext()
         lent = LentThread(self._orm_threads)
-        SyncToAsync.context_to_thread_executor[context] = lent  # type: ignore[assignment]
+        SyncToAsync.context_to_thread_executor[context] = lent
         SyncToAsync.thread_sensitive_context.set(context)
         try:
             await self._run_one(run)

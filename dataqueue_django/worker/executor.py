@@ -19,7 +19,7 @@ def run_sync(job: ClaimedJob, handler: Handler | None, context: JobContext) -> O
     try:
         args, kwargs = _arguments(job, handler, context)
     except InvalidPayload as error:
-        return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None)
+        return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
     try:
         return _completed(handler.function(*args, **kwargs), context)
     except BaseException as error:
@@ -31,7 +31,7 @@ async def run_async(job: ClaimedJob, handler: Handler, context: JobContext) -> O
     try:
         args, kwargs = _arguments(job, handler, context)
     except InvalidPayload as error:
-        return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None)
+        return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
     try:
         return _completed(await handler.function(*args, **kwargs), context)
     except BaseException as error:

@@ -1,8 +1,8 @@
 """Outcomes on their way into the store. None is dropped while the job is still ours.
 
-They go in batches, together with the next claim. A record that somebody else holds is tried again by itself; a batch that
-the store refuses is halved until the guilty outcome stands alone and becomes a failure with a cleaned error; after a
-call whose answer never came the job's own event tells whether it had been stored.
+They go in batches, together with the next claim. A record that somebody else holds is tried again by itself; a batch
+that the store refuses is halved until the guilty outcome stands alone and becomes a failure with a cleaned error; after
+a call whose answer never came the job's own event tells whether it had been stored.
 """
 
 from __future__ import annotations

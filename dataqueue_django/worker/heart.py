@@ -18,7 +18,7 @@ RETRY = 1.0
 
 
 class Heart:
-    """Beats for one worker row at a time; says so when the row is found expired or when somebody may have added jobs."""
+    """Beats for one worker row at a time; tells when the row has expired and when somebody may have added jobs."""
 
     def __init__(
         self,

@@ -30,10 +30,14 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The attempt failed; `retry_in` seconds, or None when no further attempt makes sense."""
+    """The attempt failed; `retry_in` seconds, or None when no further attempt makes sense.
+
+    `error` is what the handler raised, for whoever called it in this thread; it is never stored.
+    """
 
     fault: Fault
     retry_in: float | None
+    error: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def change_for(job: ClaimedJob, outcome: Outcome, context: JobContext | None = N
     match outcome:
         case Completed(output):
             return (complete(run, output=output, progress=progress),)
-        case Failed(fault, retry_in):
+        case Failed(fault=fault, retry_in=retry_in):
             return (fail(run, fault, retry_in=retry_in, progress=progress),)
         case Snoozed(seconds):
             return (snooze(run, seconds, progress=progress),)
@@ -81,7 +85,7 @@ def outcome_of_error(
         return Snoozed(seconds)
     if isinstance(error, JobAborted) and abort in (AbortReason.SHUTDOWN, AbortReason.LEASE_LOST):
         return Released(abort.value)
-    return Failed(fault_of(error, _reason(error, handler, abort)), _retry_in(error, job, handler))
+    return Failed(fault_of(error, _reason(error, handler, abort)), _retry_in(error, job, handler), error)
 
 
 def fault_of(error: BaseException, reason: FailureReason) -> Fault:

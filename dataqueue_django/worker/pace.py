@@ -1,4 +1,4 @@
-"""How many jobs to ask for: the free slots, and a little more while jobs are so short that asking is what takes time."""
+"""How many jobs to ask for: the free slots, and some more while jobs are so short that asking takes the time."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Processor:
 
     @property
     def busy(self) -> bool:
-        """Whether a handler is still running; after `run` has returned, its process should end without waiting for it."""
+        """Whether a handler still runs; once `run` has returned, the process should end without waiting for it."""
         return bool(self._slots.running())
 
     # -- the loop
@@ -235,7 +235,7 @@ class Processor:
             self._mail.put(mail.Returned(run))
 
     def _pass_deadlines(self) -> None:
-        """End the runs that are past their deadline: the outcome is stored now, a thread keeps its slot until it returns."""
+        """End the runs past their deadline: the outcome is stored now, a thread keeps its slot until it returns."""
         now = time.monotonic()
         for run in self._slots.running():
             if run.deadline is not None and run.deadline <= now and self._slots.decide(run):
@@ -332,7 +332,9 @@ class Processor:
 
     def _look_for_the_end(self) -> None:
         now = time.monotonic()
-        if (self._stop_at is not None and (self._is_idle() or now >= self._stop_at)) or (self.options.burst and self._is_idle() and self._claiming.found_nothing):
+        if (self._stop_at is not None and (self._is_idle() or now >= self._stop_at)) or (
+            self.options.burst and self._is_idle() and self._claiming.found_nothing
+        ):
             self._exit = ExitCode.DRAINED
         elif self._is_wedged(now):
             self._exit = ExitCode.WEDGED

@@ -25,8 +25,8 @@ class AbortReason(StrEnum):
 class AbortSignal:
     """Set once, never cleared. Also reads as set while the worker may no longer act for its jobs.
 
-    The lease is judged when the signal is read, so a handler hears of it even while the worker's own threads are stuck in
-    a database call.
+    The lease is judged when the signal is read, so a handler hears of it even while the worker's own threads are stuck
+    in a database call.
     """
 
     def __init__(self, lease_is_stale: Callable[[], bool] = lambda: False) -> None:

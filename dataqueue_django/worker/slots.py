@@ -1,7 +1,7 @@
 """The slots of a worker: jobs that are held until one is free, and jobs that run in one.
 
-Threads and the event loop take jobs from here by themselves, so a job that ends and the next that starts do not wait for
-the processor, which may be in a database call.
+Threads and the event loop take jobs from here by themselves, so a job that ends and the next that starts do not wait
+for the processor, which may be in a database call.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Several worker processes under one parent, and the one that is restarted when code changes.
 
-Children are new interpreters, never forks: a fork of a process with threads and connections is undefined. A child knows
-that its parent is gone when its lifeline, a pipe, reads as closed. The parent knows from shared memory what a dead child
-had begun, and takes its jobs back at once.
+Children are new interpreters, never forks: a fork of a process with threads and connections is undefined. A child
+knows that its parent is gone when its lifeline, a pipe, reads as closed. The parent knows from shared memory what a
+dead child had begun, and takes its jobs back at once.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ MOST_THREADS = 64
 
 
 class HandlerThreads:
-    """A fixed number of daemon threads: Python cannot stop a thread, so the process must be able to end without them."""
+    """A fixed number of daemon threads: Python cannot stop a thread, so the process must be able to end without it."""
 
     def __init__(self, slots: Slots, run_one: Callable[[Run], None]) -> None:
         self._slots = slots

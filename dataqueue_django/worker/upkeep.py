@@ -39,7 +39,7 @@ class Upkeep:
         self._watch = PeerWatch()
 
     def round(self, me: int, unbroken_since: float) -> int:
-        """Expire silent peers, reclaim the jobs of expired workers, drop old worker rows; returns the jobs reclaimed."""
+        """Expire silent peers, reclaim expired workers' jobs, drop old rows; returns how many jobs were reclaimed."""
         workers = [worker for worker in self._store.find(Kind.WORKER) if worker.id != me]
         live = [worker for worker in workers if worker.expired_at is None]
         beats = [(worker.id, worker.beat, worker.lease_ms / 1000) for worker in live]
@@ -68,8 +68,8 @@ class Upkeep:
 def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, crash_limit: int = 3) -> int:
     """Take back the jobs of a worker whose row has expired and return how many; for a bounded time.
 
-    Jobs that had begun are charged with an attempt and a crash, the others with nothing. First read, then a commit guarded
-    by each `claim_seq`: one statement with an anti-join could take a live worker's job.
+    Jobs that had begun are charged with an attempt and a crash, the others with nothing. First read, then a commit
+    guarded by each `claim_seq`: one statement with an anti-join could take a live worker's job.
     """
     until, total = time.monotonic() + SECONDS, 0
     while jobs := store.query(JobFilter(worker_id=worker_id), order=Order.OLDEST, limit=LOT):

@@ -200,7 +200,7 @@ class PortableStore(Store):
         open_jobs = self._jobs().filter(id=OuterRef("job_id")).exclude(_has_ended())
         old = self._table(EventRow).filter(~Exists(open_jobs), created_at__lt=before)
         ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
-        return self._table(EventRow).filter(id__in=ids).delete()[0]
+        return int(self._table(EventRow).filter(id__in=ids).delete()[0])
 
     # -- side records
 
@@ -225,7 +225,7 @@ class PortableStore(Store):
     def remove(self, kind: Kind, ids: Collection[int]) -> int:
         """See Store.remove."""
         held = self._jobs().filter(worker_id=OuterRef("id"))
-        return self._workers().filter(~Exists(held), id__in=ids).delete()[0]
+        return int(self._workers().filter(~Exists(held), id__in=ids).delete()[0])
 
     # -- rates
 
@@ -340,7 +340,7 @@ class PortableStore(Store):
         at = self._at(now)
         claimable = self._jobs().filter(stage=rows.CLAIMABLE)
         due = self._jobs().filter(stage=rows.LATER, ready_at__lte=at)
-        return claimable.exists() or due.exists()
+        return bool(claimable.exists() or due.exists())
 
     def _stage(self, now: datetime) -> None:
         """Mark what has come due as claimable, in lots, for a bounded time."""

@@ -1,4 +1,4 @@
-"""What SQLite needs: the write lock at the start of a transaction, WAL for a file that several processes use, own ids."""
+"""What SQLite needs: the write lock at the start of a transaction, WAL for several processes, ids of our own."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Claiming(Contract):
         assert claimed == expected
 
     @pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
-    def test_filters(self, filters: dict[str, Any]) -> None:
+    def test_claims_by_filter(self, filters: dict[str, Any]) -> None:
         everything = self.given_a_mixture(Random(7))
         known = {job.id: job for job in self.store.get(everything)}
         expected = [id for id in everything if wanted(known[id], filters)]
@@ -241,7 +241,7 @@ class Claiming(Contract):
         self.start(job_id)
         assert self.job(job_id).pending_reason is None
 
-    def test_without_a_time_the_clock_of_the_store_counts(self) -> None:
+    def test_a_claim_without_a_time_goes_by_the_clock_of_the_store(self) -> None:
         [due, _] = self.store.insert([NewJob(job_type="t"), NewJob(job_type="t", run_at=self.now)])
         assert [job.id for job in self.store.claim(self.asking())] == [due.id]
 

@@ -249,7 +249,7 @@ class Committing(Contract):
         self.commit(edit(job_id, ready_at=After(0)), at=self.later(5))
         assert [job.id for job in self.claim(at=self.later(5))] == [job_id]
 
-    def test_without_a_time_the_clock_of_the_store_counts(self) -> None:
+    def test_a_commit_without_a_time_goes_by_the_clock_of_the_store(self) -> None:
         job_id = self.store.insert([NewJob(job_type="t")])[0].id
         self.store.commit([(edit(job_id, wait_until=After(3600)),)])
         hour = self.job(job_id).wait_until

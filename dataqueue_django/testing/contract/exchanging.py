@@ -70,9 +70,7 @@ class Exchanging(Contract):
         spawning = replace(complete(second), spawn=NewJob(job_type="next", priority=-1))
         by_somebody = replace(complete(third), actor="user 1: Ann", metadata={"note": "done by hand"})
         unusual = replace(complete(fourth), set={**complete(fourth).set, "pending_reason": "odd"})
-        partial = replace(
-            complete(fifth), set={k: v for k, v in complete(fifth).set.items() if k != "failure_reason"}
-        )
+        partial = replace(complete(fifth), set={k: v for k, v in complete(fifth).set.items() if k != "failure_reason"})
         self.set_fields(fifth.job_id, failure_reason="kept")
         [plain, spawned, *_], _ = self.swap([complete(first), spawning, by_somebody, unusual, partial], limit=0)
         assert plain == TAKEN

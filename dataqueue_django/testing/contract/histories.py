@@ -44,10 +44,7 @@ class Side:
 
     def insert(self, jobs: Sequence[NewJob], now: datetime) -> list[Inserted]:
         """Insert jobs; the answers name places."""
-        return [
-            replace(one, id=self.place_of(one.id, not one.existed))
-            for one in self.store.insert(jobs, now=now)
-        ]
+        return [replace(one, id=self.place_of(one.id, not one.existed)) for one in self.store.insert(jobs, now=now)]
 
     def committed(self, answers: list[Committed]) -> list[Committed]:
         """Return the answers of a commit with places for ids."""
@@ -92,9 +89,7 @@ class Side:
         return {
             "jobs": [self.job(job) for job in self.store.query(EVERYTHING, order=Order.OLDEST, limit=1000)],
             "events": [[self.event(event) for event in self.store.events(id)] for id in self.jobs],
-            "workers": [
-                replace(worker, id=self.workers.index(worker.id)) for worker in self.store.find(Kind.WORKER)
-            ],
+            "workers": [replace(worker, id=self.workers.index(worker.id)) for worker in self.store.find(Kind.WORKER)],
             "counts": self.store.count(by=("queue", "status")),
         }
 
@@ -363,9 +358,7 @@ ACTIONS = {
     ),
     "take permits": Action(
         lambda history, random: random.randrange(4),
-        lambda side, want, now: side.store.take(
-            "b", want=want, limit=3, window=timedelta(seconds=10), now=now
-        ),
+        lambda side, want, now: side.store.take("b", want=want, limit=3, window=timedelta(seconds=10), now=now),
     ),
 }
 

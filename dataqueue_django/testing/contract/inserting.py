@@ -107,7 +107,7 @@ class Inserting(Contract):
         elsewhere = self.later(60).astimezone(timezone(timedelta(hours=5, minutes=30)))
         assert self.job(self.add(run_at=elsewhere)).run_at == self.later(60)
 
-    def test_without_a_time_the_clock_of_the_store_counts(self) -> None:
+    def test_an_insert_without_a_time_goes_by_the_clock_of_the_store(self) -> None:
         [answer] = self.store.insert([NewJob(job_type="t")])
         job = self.job(answer.id)
         assert job.created_at == job.run_at == job.ready_at == answer.at

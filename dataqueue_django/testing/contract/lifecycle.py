@@ -300,5 +300,3 @@ class Lifecycle(Contract):
     def untouched(self, at: Situation) -> None:
         """Assert that neither the job nor its events changed."""
         assert self.trace(at.job_id) == at.before
-
-

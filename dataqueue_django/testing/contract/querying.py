@@ -40,7 +40,7 @@ class Querying(Contract):
 
     @pytest.mark.parametrize("order", Order)
     @pytest.mark.parametrize("given", FILTERS.values(), ids=FILTERS)
-    def test_filters(self, given: dict[str, Any], order: Order) -> None:
+    def test_jobs_by_filter(self, given: dict[str, Any], order: Order) -> None:
         where, jobs = JobFilter(**given), self.given_jobs()
         expected = self.in_order([job for job in jobs if where.matches(job)], order)
         assert self.store.query(where, order=order, limit=100) == expected

@@ -18,7 +18,7 @@ TAKEN = Committed(verdict=Verdict.APPLIED, choice=0)
 class Workers(Contract):
     """See Store.put, Store.fetch, Store.find, Store.remove and domain.liveness."""
 
-    def test_every_field_comes_back(self) -> None:
+    def test_every_field_of_a_worker_comes_back(self) -> None:
         given = Worker(
             label="wörker 1",
             hostname="host.example",
@@ -33,7 +33,7 @@ class Workers(Contract):
         assert stored == replace(given, id=stored.id, started_at=self.now, last_beat_at=self.now)
         assert self.store.fetch(Kind.WORKER, stored.id) == stored
 
-    def test_without_a_time_the_clock_of_the_store_counts(self) -> None:
+    def test_a_worker_without_a_time_goes_by_the_clock_of_the_store(self) -> None:
         started = self.store.put(Worker(label="w")).started_at
         assert started is not None
         assert abs(started - datetime.now(UTC)) < timedelta(minutes=5)

@@ -1,0 +1,118 @@
+"""Running jobs inside a test: in its own thread, on its own connection, inside its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from asgiref.sync import async_to_sync
+from django.db import DatabaseError, connections, transaction
+
+from ..conf import DEFAULT_ALIAS
+from ..domain.lifecycle import State, state_of
+from ..domain.records import Claim, ClaimedJob, Job, Kind, Worker
+from ..exceptions import JobNotFound, JobStateError
+from ..queue import JobQueue, get_queue, hooks
+from ..stores.orm.portable import PortableStore
+from ..worker.context import JobContext
+from ..worker.executor import run_async, run_sync
+from ..worker.outcomes import Failed, Outcome, change_for
+from ..worker.signal import AbortSignal
+
+LABEL = "test"
+
+
+def run_job(job: Job | int, *, alias: str = DEFAULT_ALIAS, raise_errors: bool = False) -> Job:
+    """Run one job here and now and return it as it is afterwards.
+
+    Works inside `TestCase`: no thread, no second connection. A job that is not due yet, or backs off, is run as if its
+    time had come. What the handler raises is recorded as a worker would, and with `raise_errors` raised as well.
+    Timeouts are not enforced. Raises JobNotFound, or JobStateError for a job that no worker could run.
+    """
+    queue = get_queue(alias)
+    job_id = job if isinstance(job, int) else job.id
+    worker = queue.store.put(Worker(label=LABEL))
+    try:
+        claimed = _claim(queue, job_id, worker)
+        outcome = _run(queue, claimed)
+    finally:
+        queue.store.remove(Kind.WORKER, [worker.id])
+    if raise_errors and isinstance(outcome, Failed) and outcome.error is not None:
+        raise outcome.error
+    return queue.store.get([job_id])[0]
+
+
+@contextmanager
+def inline(*, raise_errors: bool = False) -> Iterator[None]:
+    """Run each job as soon as it is enqueued, in the caller's transaction, while the context is open.
+
+    Also a decorator. Jobs with a later `run_at` stay where they are, and a failed one is not tried again; `run_job`
+    does either. The record that `enqueue` returns is from before the run.
+    """
+
+    def run_now(alias: str, job_ids: Sequence[int]) -> None:
+        now = datetime.now(UTC)
+        for job in get_queue(alias).store.get(job_ids):
+            if job.ready_at is not None and job.ready_at <= now:
+                run_job(job, alias=alias, raise_errors=raise_errors)
+
+    hooks.listeners.append(run_now)
+    try:
+        yield
+    finally:
+        hooks.listeners.remove(run_now)
+
+
+def _claim(queue: JobQueue, job_id: int, worker: Worker) -> ClaimedJob:
+    found = queue.store.get([job_id])
+    if not found:
+        raise JobNotFound(f"There is no job {job_id} in the queue {queue.alias!r}.")
+    now = datetime.now(UTC)
+    due = found[0].ready_at
+    claim = Claim(limit=1, worker_id=worker.id, locked_by=LABEL, ids=(job_id,), crashed=None)
+    jobs = queue.store.claim(claim, now=due if due is not None and due > now else None)
+    if not jobs:
+        state = state_of(found[0], now)
+        raise JobStateError(f"Job {job_id} is {state.value}; expected one that is {State.READY.value} or comes due.")
+    return jobs[0]
+
+
+def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
+    context = JobContext(job, AbortSignal())
+    handler = queue.handlers.get(job.job_type)
+    with _mended(queue):
+        if handler is not None and handler.is_async:
+            outcome: Outcome = async_to_sync(run_async)(job, handler, context)
+        else:
+            outcome = run_sync(job, handler, context)
+    queue.store.commit([change_for(job, outcome, context)])
+    return outcome
+
+
+@contextmanager
+def _mended(queue: JobQueue) -> Iterator[None]:
+    """Inside a transaction, undo what a handler wrote if it left the transaction unusable.
+
+    A worker's handler has a connection of its own to break; a test's would take the outcome down with it.
+    """
+    if not isinstance(queue.store, PortableStore) or not queue.store.in_transaction():
+        yield
+        return
+    database = queue.store.database
+    before = transaction.savepoint(using=database)
+    yield
+    if _is_usable(database):
+        transaction.savepoint_commit(before, using=database)
+    else:
+        transaction.set_rollback(False, using=database)
+        transaction.savepoint_rollback(before, using=database)
+
+
+def _is_usable(database: str) -> bool:
+    try:
+        with connections[database].cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return False
+    return True
