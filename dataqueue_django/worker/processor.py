@@ -229,9 +229,8 @@ class Processor:
     def _end(self, run: Run, outcome: Outcome) -> None:
         """Post a handler's outcome, unless its deadline has decided already."""
         run.ended_at = time.monotonic()
-        if self._slots.decide(run):
-            self._mail.put(mail.Ended(run, change_for(run.job, outcome, run.context)))
-        else:
+        letter = mail.Ended(run, change_for(run.job, outcome, run.context))
+        if not self._slots.decide(run, lambda: self._mail.put(letter)):
             self._mail.put(mail.Returned(run))
 
     def _pass_deadlines(self) -> None:
@@ -255,7 +254,9 @@ class Processor:
 
     def _read_mail(self) -> None:
         """Wait for a letter or until something is due, then open all there are."""
-        letter = self._next_letter(self._pause())
+        self._open_all(self._next_letter(self._pause()))
+
+    def _open_all(self, letter: mail.Letter | None) -> None:
         while letter is not None:
             self._open_letter(letter)
             letter = self._next_letter(0.0)
@@ -363,6 +364,9 @@ class Processor:
             if self._slots.decide(run):
                 run.abort(AbortReason.SHUTDOWN)
                 self._close(run, _release(run.job, "shutdown"))
+        code = self._exit
+        self._open_all(self._next_letter(0.0))  # outcomes that were posted meanwhile
+        self._exit = code
         for _ in range(LAST_TRIES):
             self._carefully(self._leave)
             if self._membership.row is None:

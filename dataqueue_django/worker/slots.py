@@ -95,10 +95,16 @@ class Slots:
         if wake_loop:
             self.on_async()
 
-    def decide(self, run: Run) -> bool:
-        """Return True to the first caller for a run, False to any later one."""
+    def decide(self, run: Run, tell: Callable[[], None] = lambda: None) -> bool:
+        """Return True to the first caller for a run, False to any later one.
+
+        The first caller's `tell` is called before anybody else can see that the run is decided, so that no outcome is
+        on its way when the processor ends.
+        """
         with self._changed:
             first, run.decided = not run.decided, True
+            if first:
+                tell()
             return first
 
     def withdraw(self, held_before: float | None = None) -> list[Run]:

@@ -66,18 +66,24 @@ class PostgresStore(PortableStore):
 
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
         """See Store.insert."""
-        if not jobs:
-            return []
+        answers: dict[int, Inserted] = {}
+        while left := [n for n in range(len(jobs)) if n not in answers]:
+            tried = [jobs[n] for n in left]
+            found = self._insert_lot(tried, now)
+            pairs = zip(tried, found, strict=True)
+            taken = self._ids_by_key([str(job.idempotency_key) for job, (_, is_new, _) in pairs if not is_new])
+            for n, job, (fresh_id, is_new, at) in zip(left, tried, found, strict=True):
+                if is_new:
+                    answers[n] = Inserted(id=fresh_id, existed=False, at=at)
+                elif job.idempotency_key in taken:  # else it was deleted in between: the key is free again
+                    answers[n] = Inserted(id=taken[job.idempotency_key], existed=True, at=at)
+        return [answers[n] for n in range(len(jobs))]
+
+    def _insert_lot(self, jobs: Sequence[NewJob], now: datetime | None) -> list[tuple[int, bool, datetime]]:
         document = json.dumps([_document(n, job) for n, job in enumerate(jobs)], ensure_ascii=False)
-        with self._write(), self.connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             cursor.execute(load("postgres/insert"), {"jobs": document, "now": now})
-            found = cursor.fetchall()
-            keyed = [job.idempotency_key for job, (_, is_new, _) in zip(jobs, found, strict=True) if not is_new]
-            taken = self._ids_by_key([key for key in keyed if key is not None])
-        return [
-            Inserted(id=id if is_new else taken[str(job.idempotency_key)], existed=not is_new, at=at)
-            for job, (id, is_new, at) in zip(jobs, found, strict=True)
-        ]
+            return list(cursor.fetchall())
 
     def claim(self, claim: Claim, *, now: datetime | None = None) -> list[ClaimedJob]:
         """See Store.claim."""
@@ -134,8 +140,10 @@ class PostgresStore(PortableStore):
         for attempt in range(TRIES):
             fresh = attempt > 0 or now is not None
             lanes = wanted(self._known_lanes(fresh), claim)
-            if not lanes:
+            if not lanes and fresh:
                 break
+            if not lanes:
+                continue  # what was known may be out of date
             left = claim.limit - len(jobs)
             done, found = self._run(completions if results is None else (), claim, lanes, left, now)
             results = self._verdicts(completions, done) if results is None else results
