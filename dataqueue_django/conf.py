@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
 from .domain.options import JobOptions
-from .exceptions import ConfigurationError, DataQueueError, did_you_mean, shown
+from .exceptions import ConfigurationError, did_you_mean, shown
 
 DEFAULT_ALIAS = "default"
 ORM_STORE = "dataqueue_django.stores.orm.OrmStore"
@@ -151,19 +151,10 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
     return value
 
 
-def check() -> list[str]:
-    """Return what is wrong with the setting, one sentence each."""
-    problems = []
-    try:
-        names = aliases()
-    except DataQueueError as why:
-        return [str(why)]
-    for alias in names:
-        try:
-            settings_for(alias)
-        except DataQueueError as why:
-            problems.append(str(why))
-    return problems
+def queue_databases() -> set[str]:
+    """Return the database aliases that hold a queue."""
+    declared = [settings_for(alias) for alias in aliases()]
+    return {s.options.get("DATABASE", "default") for s in declared if s.backend == ORM_STORE}
 
 
 def _on_setting_changed(*, setting: str, **_: object) -> None:

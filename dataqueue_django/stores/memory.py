@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count as counter
@@ -52,7 +53,7 @@ class MemoryStore(Store):
 
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
         """See Store.insert."""
-        with self._lock:
+        with self._all_or_nothing():
             at = _clock(now)
             return [self._insert(job, at) for job in jobs]
 
@@ -71,7 +72,7 @@ class MemoryStore(Store):
         self, items: Sequence[Alternatives], *, now: datetime | None = None, wait: bool = True
     ) -> list[Committed]:
         """See Store.commit. Nothing is ever BUSY here."""
-        with self._lock:
+        with self._all_or_nothing():
             at = _clock(now)
             return [walk(item, lambda change: self._apply(change, at)) for item in items]
 
@@ -166,7 +167,7 @@ class MemoryStore(Store):
         """See Store.remove."""
         with self._lock:
             held = {job.worker_id for job in self._jobs.values()}
-            doomed = [id for id in ids if id in self._workers and id not in held]
+            doomed = {id for id in ids if id in self._workers and id not in held}
             for id in doomed:
                 del self._workers[id]
             return len(doomed)
@@ -178,6 +179,17 @@ class MemoryStore(Store):
             state = self._buckets.get(bucket, Bucket(float(limit), at))
             self._buckets[bucket], permits = take_permits(state, want=want, limit=limit, window=window, now=at)
             return permits
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Hold the lock; what was done is undone if it ends in an exception."""
+        with self._lock:
+            before = dict(self._jobs), dict(self._workers), list(self._events), dict(self._keys)
+            try:
+                yield
+            except BaseException:
+                self._jobs, self._workers, self._events, self._keys = before
+                raise
 
     def _insert(self, job: NewJob, now: datetime) -> Inserted:
         if job.idempotency_key is not None and job.idempotency_key in self._keys:

@@ -15,6 +15,7 @@ from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
+from ..logs import worker as logger
 from .connections import ThreadConnections
 from .slots import Run, Slots
 from .threads import MOST_THREADS
@@ -32,19 +33,34 @@ class EventLoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     def poke(self) -> None:
         """Let the loop look for jobs it can start; from any thread."""
         with self._lock:
+            if self._stopping:
+                return
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                Thread(target=self._loop.run_forever, name="dataqueue-async", daemon=True).start()
-        self._loop.call_soon_threadsafe(self._pump)
+                Thread(target=self._serve, args=(self._loop,), name="dataqueue-async", daemon=True).start()
+            self._loop.call_soon_threadsafe(self._pump)
 
     def stop(self) -> None:
         """End the loop; what still runs on it is abandoned."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            self._stopping = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop until it is stopped: SystemExit and KeyboardInterrupt of any task would end it otherwise."""
+        while not self._stopping:
+            try:
+                loop.run_forever()
+            except BaseException:
+                logger.exception("a task that an async handler started tried to end the process; the loop goes on")
+        if not self._tasks:
+            loop.close()
 
     def _pump(self) -> None:
         while (run := self._slots.take(is_async=True, wait=False)) is not None:

@@ -80,7 +80,19 @@ def change_for(job: ClaimedJob, outcome: Outcome, context: JobContext | None = N
 def outcome_of_error(
     error: BaseException, job: ClaimedJob, handler: Handler | None, abort: AbortReason | None
 ) -> Outcome:
-    """Return what a handler's exception means: not now, given back, or failed with or without another attempt."""
+    """Return what a handler's exception means: not now, given back, or failed with or without another attempt.
+
+    Never raises: an exception that cannot even be looked at is a plain failure.
+    """
+    try:
+        return _judged(error, job, handler, abort)
+    except BaseException as why:
+        message = f"<the exception could not be examined: {type(why).__name__}>"
+        fault = Fault(reason=FailureReason.HANDLER_ERROR, type=type(error).__name__, message=message)
+        return Failed(fault, default_delay(job), error)
+
+
+def _judged(error: BaseException, job: ClaimedJob, handler: Handler | None, abort: AbortReason | None) -> Outcome:
     if isinstance(error, Snooze) and (seconds := _seconds(error.delay)) is not None:
         return Snoozed(seconds)
     if isinstance(error, JobAborted) and abort in (AbortReason.SHUTDOWN, AbortReason.LEASE_LOST):
@@ -153,7 +165,7 @@ def _seconds(delay: object) -> float | None:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as why:
+    except BaseException as why:
         return f"<the exception's own text raised {type(why).__name__}>"
 
 

@@ -18,8 +18,8 @@ from django.db import models
 from django.db.models import Func
 
 from ... import conf
-from ...domain.changes import Alternatives, Change, Committed, Verb, Verdict
-from ...domain.records import Claim, ClaimedJob, Inserted, JobStatus, Kind, NewJob
+from ...domain.changes import Alternatives, Change, Committed, Verb, Verdict, targets
+from ...domain.records import Claim, ClaimedJob, EventType, Inserted, JobStatus, Kind, NewJob
 from ..base import PrivateSession
 from . import rows
 from .lanes import Lane, wanted
@@ -46,11 +46,9 @@ COMPLETE_SETS = frozenset(
         "finished_at",
         "resuming",
         "failure_reason",
-        "output",
-        *REPORTED,
     }
 )
-"""The fields that `finish.sql` writes; a completion that sets others takes the portable path."""
+"""The fields that `finish.sql` always writes, beside an output and a report; other completions are not for it."""
 
 CRASHED = {None: "crash_count >= 0", False: "crash_count = 0", True: "crash_count > 0"}
 
@@ -93,6 +91,8 @@ class PostgresStore(PortableStore):
         self, items: Sequence[Alternatives], claim: Claim | None, *, now: datetime | None = None
     ) -> tuple[list[Committed], list[ClaimedJob]]:
         """See Store.exchange: plain completions and the claim are one statement, the rest goes before it."""
+        if not _name_each_job_once(items):
+            return super().exchange(items, claim, now=now)
         hot = [n for n, item in enumerate(items) if _is_plain_completion(item)]
         cold = sorted(set(range(len(items))) - set(hot))
         results: dict[int, Committed] = {}
@@ -293,15 +293,25 @@ def _document(n: int, job: NewJob) -> dict[str, Any]:
 
 def _is_plain_completion(item: Alternatives) -> bool:
     change = item[0]
+    reported = change.set.keys() & set(REPORTED)
     return (
         len(item) == 1
         and change.verb is Verb.COMPLETE
         and change.kind is Kind.JOB
+        and change.event is EventType.COMPLETED
         and change.set.get("status") is JobStatus.COMPLETED
-        and set(change.guard) == {"claim_seq"}
-        and not (change.then or change.spawn or change.actor or change.metadata)
-        and COMPLETE_SETS.issuperset(change.set)
+        and change.set.keys() - reported - {"output"} == COMPLETE_SETS
+        and len(reported) in (0, len(REPORTED))
+        and change.guard.keys() == {"claim_seq"}
+        and len(change.guard["claim_seq"]) == 1
+        and not (change.then or change.spawn or change.link or change.actor or change.metadata)
     )
+
+
+def _name_each_job_once(items: Sequence[Alternatives]) -> bool:
+    """Whether no two items are about one job, so that the order in which they are applied cannot matter."""
+    named = [job_id for item in items for job_id in targets([item], Kind.JOB)]
+    return len(named) == len(set(named))
 
 
 def _completion_arrays(completions: Sequence[Change]) -> dict[str, list[Any]]:

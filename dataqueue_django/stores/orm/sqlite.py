@@ -108,7 +108,7 @@ def _prepare(connection: BaseDatabaseWrapper, **_: Any) -> None:
     With Django's stock settings a user's transaction that reads and then enqueues fails "database is locked" as soon as
     a worker writes beside it.
     """
-    if connection.vendor != "sqlite" or connection.alias not in _queue_databases():
+    if connection.vendor != "sqlite" or not _holds_queue(connection.alias):
         return
     chosen = connection.settings_dict.get("OPTIONS", {})
     if "transaction_mode" not in chosen:
@@ -118,10 +118,8 @@ def _prepare(connection: BaseDatabaseWrapper, **_: Any) -> None:
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
-def _queue_databases() -> set[str]:
-    """The aliases of the databases that hold a queue."""
+def _holds_queue(database: str) -> bool:
     try:
-        declared = [conf.settings_for(alias) for alias in conf.aliases()]
+        return database in conf.queue_databases()
     except DataQueueError:  # reported by the system checks
-        return set()
-    return {s.options.get("DATABASE", "default") for s in declared if s.backend == conf.ORM_STORE}
+        return False

@@ -27,6 +27,7 @@ class Contract:
 
     now = NOW
     store: Store
+    _anybody: Worker | None = None
 
     def make_store(self) -> Store:
         """Return a store that holds nothing; called more than once by some tests."""
@@ -69,8 +70,10 @@ class Contract:
         return self.store.put(Worker(label=label), now=self.now)
 
     def asking(self, limit: int = 10, *, worker: Worker | None = None, **filters: Any) -> Claim:
-        """Return a claim by `worker`, or by a new one."""
-        holder = worker or self.worker()
+        """Return a claim by `worker`, or by one that stands for any."""
+        if worker is None and self._anybody is None:
+            self._anybody = self.worker("anybody")
+        holder = cast(Worker, worker or self._anybody)
         return Claim(limit=limit, worker_id=holder.id, locked_by=holder.label, **filters)
 
     def claim(self, limit: int = 10, *, at: datetime | None = None, **options: Any) -> list[ClaimedJob]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import count
 from random import Random
 from typing import Any
 
@@ -195,7 +194,7 @@ def _some_item(history: History, random: Random) -> Alternatives:
     if random.random() < 0.2:
         changes.append(_some_change(history, random))
     if random.random() < 0.1:
-        follow_up = _some_change(history, random)
+        follow_up = replace(_some_change(history, random), spawn=None, link=None)
         changes[0] = replace(changes[0], then=(follow_up,))
     return tuple(changes)
 
@@ -373,18 +372,15 @@ def some_steps(seed: int) -> list[Step]:
 
 
 def shortest(steps: list[Step], fails: Callable[[list[Step]], bool]) -> list[Step]:
-    """Return a part of a failing history that still fails, and none of whose steps can be left out."""
-    size = max(1, len(steps) // 2)
-    while True:
-        for start in count(0, size):
-            if start >= len(steps):
-                break
+    """Return a part of a failing history that still fails: ever smaller pieces are left out, the last ones first."""
+    size = len(steps) // 2
+    while size:
+        for start in range(len(steps) - size, -1, -size):
             fewer = steps[:start] + steps[start + size :]
-            while fewer != steps and fails(fewer):
-                steps, fewer = fewer, fewer[:start] + fewer[start + size :]
-        if size == 1:
-            return steps
+            if fails(fewer):
+                steps = fewer
         size //= 2
+    return steps
 
 
 class Histories(Contract):

@@ -144,9 +144,9 @@ def by_execution(*transitions: Callable[[Execution], Change], last_attempt: bool
     """
 
     def run_it(test: Lifecycle, state: State) -> None:
-        for transition in transitions:
+        for left, transition in zip(range(len(transitions) - 1, -1, -1), transitions, strict=True):
             at = test.arrive(state)
-            if last_attempt and transition is transitions[-1] and state is State.PROCESSING:
+            if last_attempt and not left and state is State.PROCESSING:
                 at = test.situation(_processing(test, max_attempts=1))
             [answer] = test.commit(transition(at.run))
             test.judge(at, answer, test.cell)

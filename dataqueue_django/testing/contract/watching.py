@@ -12,7 +12,7 @@ from ...domain.lifecycle import LEGAL_MOVES
 from ...domain.records import EventType, Job, JobEvent, JobStatus
 from ...stores.base import Store
 
-WRITES = frozenset({"insert", "claim", "commit", "exchange", "delete", "delete_events", "put", "remove"})
+WRITES = frozenset({"insert", "claim", "commit", "exchange", "delete", "delete_events"})
 MANY = 20_000
 
 STATUS_AFTER = {

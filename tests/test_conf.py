@@ -1,0 +1,76 @@
+"""The DATAQUEUE setting: what is wrong with it is said in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from dataqueue_django import conf
+from dataqueue_django.exceptions import ConfigurationError
+from dataqueue_django.queue import get_queue
+from dataqueue_django.routers import QueueRouter
+from dataqueue_django.stores import stores
+
+
+def test_nothing_needs_to_be_set(settings: Any) -> None:
+    del settings.DATAQUEUE
+    conf.settings_for.cache_clear()
+    settings_of_default = conf.settings_for("default")
+    assert settings_of_default.options == {"DATABASE": "default"}
+    assert settings_of_default.worker.concurrency == 3
+    assert get_queue().alias == "default"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ([], r"DATAQUEUE is \[\]; expected a Mapping"),
+        ({"default": 3}, r"DATAQUEUE\['default'\] is 3; expected a Mapping"),
+        ({"default": {"STORE": "x"}}, r"DATAQUEUE\['default'\] has the unknown key 'STORE'"),
+        ({"default": {"WORKR": {}}}, r"unknown key 'WORKR'. Did you mean 'WORKER'\?"),
+        ({"default": {"WORKER": {"CONCURENCY": 3}}}, r"Did you mean 'CONCURRENCY'\?"),
+        ({"default": {"WORKER": {"LEASE": "30"}}}, r"\['WORKER'\]\['LEASE'\] is '30'; expected a number"),
+        ({"default": {"WORKER": {"LEASE": True}}}, r"\['LEASE'\] is True; expected a number"),
+        ({"default": {"WORKER": {"WAL": 1}}}, r"\['WAL'\] is 1; expected True or False"),
+        ({"default": {"WORKER": {"HEARTBEAT": 20}}}, r"HEARTBEAT must be at most half of LEASE"),
+        ({"default": {"WORKER": {"REAP_EVERY": 31}}}, r"REAP_EVERY must not exceed LEASE"),
+        ({"default": {"WORKER": {"CONCURRENCY": 0}}}, r"\['CONCURRENCY'\] is 0; expected at least 1"),
+        ({"default": {"JOB_DEFAULTS": {"QUEU": "a"}}}, r"Did you mean 'QUEUE'\?"),
+    ],
+)
+def test_mistakes_are_named(settings: Any, setting: Any, message: str) -> None:
+    settings.DATAQUEUE = setting
+    with pytest.raises(SystemCheckError, match=message):
+        call_command("check")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"BACKEND": "no.such.Store"}, r"\['BACKEND'\] is 'no.such.Store', which cannot be imported"),
+        ({"OPTIONS": {"DATABSE": "default"}}, r"unknown key 'DATABSE'. Did you mean 'DATABASE'\?"),
+        ({"OPTIONS": {"DATABASE": "defalt"}}, r"is 'defalt', which DATABASES does not have. Did you mean 'default'\?"),
+    ],
+)
+def test_a_store_that_cannot_be_made_says_why(settings: Any, setting: Any, message: str) -> None:
+    settings.DATAQUEUE = {"default": setting}
+    with pytest.raises(ConfigurationError, match=message):
+        _ = stores["default"]
+    with pytest.raises(SystemCheckError, match=message):
+        call_command("check")
+
+
+def test_an_unknown_alias_names_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="DATAQUEUE has no alias 'defaut'. Did you mean 'default'"):
+        get_queue("defaut")
+
+
+def test_the_router_keeps_the_tables_where_the_queue_is(settings: Any) -> None:
+    settings.DATAQUEUE = {"default": {"OPTIONS": {"DATABASE": "jobs"}}}
+    router = QueueRouter()
+    assert router.allow_migrate("jobs", "dataqueue") is True
+    assert router.allow_migrate("default", "dataqueue") is False
+    assert router.allow_migrate("jobs", "auth") is None
