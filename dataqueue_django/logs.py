@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from .domain.records import EventType
 
+package = logging.getLogger("dataqueue_django")
 jobs = logging.getLogger("dataqueue_django.jobs")
 worker = logging.getLogger("dataqueue_django.worker")
 
@@ -21,3 +23,26 @@ def state_change(event: EventType, *, job_id: int, job_type: str, **facts: Any) 
     shown = "".join(f" {name}={value}" for name, value in facts.items() if value is not None)
     extra = {"event": event.value, "job_id": job_id, "job_type": job_type, **facts}
     jobs.info("job %d %r %s%s", job_id, job_type, event.value, shown, extra={"dataqueue": extra})
+
+
+def handler_error(error: BaseException, *, job_id: int, job_type: str, attempt: int, final: bool) -> None:
+    """Log what a handler raised, with its traceback: an error when no further attempt follows, else a warning."""
+    level = logging.ERROR if final else logging.WARNING
+    if jobs.isEnabledFor(level):
+        extra = {"job_id": job_id, "job_type": job_type, "attempt": attempt, "final": final}
+        text = "job %d %r raised %s in attempt %d"
+        values = (job_id, job_type, type(error).__name__, attempt)
+        jobs.log(level, text, *values, exc_info=error, extra={"dataqueue": extra})
+
+
+def show_on_console(verbosity: int) -> None:
+    """Print this package's lines where somebody reads along and the project's LOGGING does nothing with them.
+
+    That is on a terminal, or with `--verbosity 2`. Elsewhere Python shows warnings and errors by itself.
+    """
+    if verbosity < 1 or package.hasHandlers() or not (sys.stderr.isatty() or verbosity > 1):
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from asgiref.sync import async_to_sync
@@ -100,13 +100,14 @@ def _mended(queue: JobQueue) -> Iterator[None]:
         yield
         return
     database = queue.store.database
-    before = transaction.savepoint(using=database)
-    yield
-    if _is_usable(database):
-        transaction.savepoint_commit(before, using=database)
-    else:
-        transaction.set_rollback(False, using=database)
-        transaction.savepoint_rollback(before, using=database)
+    with suppress(_Broken), transaction.atomic(using=database):
+        yield
+        if not _is_usable(database):
+            raise _Broken
+
+
+class _Broken(Exception):
+    """Rolls back to the savepoint."""
 
 
 def _is_usable(database: str) -> bool:

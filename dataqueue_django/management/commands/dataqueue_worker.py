@@ -14,6 +14,7 @@ from django.utils.autoreload import get_child_arguments
 
 from ... import conf
 from ...exceptions import DataQueueError, did_you_mean
+from ...logs import show_on_console
 from ...queue import JobQueue, get_queue
 from ...worker.claiming import ProcessorOptions
 from ...worker.mail import ExitCode
@@ -56,6 +57,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **given: Any) -> None:
         """Run, and end the process with the worker's exit code."""
+        show_on_console(given["verbosity"])
         queue = _queue(given["alias"])
         parent = inherited()
         if parent is None and (given["processes"] > 1 or _reloads(given["reload"])):

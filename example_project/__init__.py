@@ -1,0 +1,1 @@
+"""A small site whose slow work is done by dataqueue_django."""

@@ -1,0 +1,1 @@
+"""Fieldbook: a book of airports, filled from CSV files by jobs."""

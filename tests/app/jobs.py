@@ -1,0 +1,112 @@
+"""Jobs that exist for the tests only; found by autodiscovery."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from dataqueue_django import GiveUp, JobContext, RetryLater, Snooze, job
+from tests.harness.ledger import BEGIN, END, NOTE, Ledger
+
+PATIENCE = 60.0
+"""Seconds after which a handler that waits for a file gives up, so that no broken test leaves a process behind."""
+
+
+@job("harness.act", takes_context=True, retry_delay=0.001, retry_backoff="fixed")
+def act(ctx: JobContext, acts: list[str]) -> Any:
+    """Do as told: the n-th claim of the job does the n-th of `acts`, later ones the last.
+
+    An act is a word, with an argument after a colon: ok, ok:output, fail, give_up, snooze, snooze:seconds,
+    retry_later:seconds, sleep:seconds, wait:path (until the file exists), stubborn:path (the same, deaf to the abort
+    signal), progress:percent, die (SIGKILL to the own process). Several, joined by "+", are done in turn.
+    Beginning and end are written to the ledger.
+    """
+    with Effects(ctx):
+        return perform(ctx, chosen(ctx, acts))
+
+
+@job("harness.act_async", takes_context=True, retry_delay=0.001, retry_backoff="fixed")
+async def act_async(ctx: JobContext, acts: list[str]) -> Any:
+    """`act` on the event loop; sleeping and waiting leave the loop free."""
+    with Effects(ctx):
+        words = chosen(ctx, acts)
+        for word in words.split("+"):
+            name, _, argument = word.partition(":")
+            if name == "sleep":
+                await asyncio.sleep(float(argument))
+            elif name == "wait":
+                until = time.monotonic() + PATIENCE
+                while not Path(argument).exists() and not ctx.signal.aborted and time.monotonic() < until:
+                    await asyncio.sleep(0.01)
+            else:
+                perform(ctx, word)
+
+
+class Effects:
+    """Writes the beginning and the end of an execution to the ledger; an end also when the handler raises."""
+
+    def __init__(self, ctx: JobContext) -> None:
+        self._ledger = Ledger.of_process()
+        self._facts = {"job": ctx.job.id, "claim_seq": ctx.job.claim_seq, "attempt": ctx.attempt}
+
+    def __enter__(self) -> None:
+        if self._ledger is not None:
+            self._ledger.write(BEGIN, **self._facts)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._ledger is not None:
+            self._ledger.write(END, **self._facts, note=kind.__name__ if kind else "")
+
+
+def chosen(ctx: JobContext, acts: list[str]) -> str:
+    """Return what this claim of the job is to do; the fence is odd and grows by two from claim to claim."""
+    return acts[min(ctx.job.claim_seq // 2, len(acts) - 1)]
+
+
+def perform(ctx: JobContext, words: str) -> Any:
+    """Do the acts in `words` in turn and return what the last one returns."""
+    result = None
+    for word in words.split("+"):
+        name, _, argument = word.partition(":")
+        result = _one(ctx, name, argument)
+    return result
+
+
+def _one(ctx: JobContext, name: str, argument: str) -> Any:
+    match name:
+        case "ok":
+            return argument or None
+        case "fail":
+            raise ValueError(argument or "told to fail")
+        case "give_up":
+            raise GiveUp("told to give up")
+        case "snooze":
+            raise Snooze(float(argument or 0))
+        case "retry_later":
+            raise RetryLater(float(argument or 0))
+        case "sleep":
+            ctx.signal.wait(float(argument))
+        case "wait" | "stubborn":
+            _wait_for(ctx, Path(argument), deaf=name == "stubborn")
+        case "progress":
+            ctx.set_progress(float(argument), f"at {argument}")
+        case "note":
+            if (ledger := Ledger.of_process()) is not None:
+                ledger.write(NOTE, job=ctx.job.id, claim_seq=ctx.job.claim_seq, note=argument)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case _:
+            raise LookupError(f"no act is called {name!r}")
+    return None
+
+
+def _wait_for(ctx: JobContext, path: Path, *, deaf: bool) -> None:
+    until = time.monotonic() + PATIENCE
+    while not path.exists() and time.monotonic() < until and (deaf or not ctx.signal.aborted):
+        time.sleep(0.01)
+    if not deaf:
+        ctx.signal.raise_if_aborted()

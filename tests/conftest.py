@@ -1,0 +1,51 @@
+"""Fixtures for all tests: the databases they run on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+from django.conf import settings
+
+from tests.postgres_binaries import Unavailable
+from tests.postgres_server import PostgresServer
+from tests.provision import POSTGRES_MISSING, miss
+
+# A busy machine is no failure: an example may take as long as it takes.
+hypothesis.settings.register_profile("dataqueue", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("dataqueue")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Open every database to the tests that ask for ``any_alias``, whatever else their ``django_db`` says."""
+    for item in items:
+        if "any_alias" in getattr(item, "fixturenames", ()):
+            given = item.get_closest_marker("django_db")
+            options = {"databases": "__all__", **(given.kwargs if given else {})}
+            item.add_marker(pytest.mark.django_db(**options), append=False)
+
+
+@pytest.fixture(params=["default", "postgres"])
+def any_alias(request: pytest.FixtureRequest) -> str:
+    """Run the test on each database in turn; the value is the alias, ``default`` being SQLite."""
+    alias: str = request.param
+    if alias not in settings.DATABASES:
+        miss(f"PostgreSQL is missing: {os.environ.get(POSTGRES_MISSING)}")
+    return alias
+
+
+@pytest.fixture
+def second_postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL of the test's own, to stop, kill, pause and start again."""
+    server = PostgresServer()
+    try:
+        server.start()
+    except Unavailable as error:
+        miss(f"PostgreSQL is missing: {error}")
+    try:
+        yield server
+    finally:
+        server.close()

@@ -1,0 +1,47 @@
+"""Fixtures for the example project: its files go to a folder of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataqueue_django import get_queue
+from dataqueue_django.worker.claiming import ProcessorOptions
+from dataqueue_django.worker.processor import Processor
+
+HEADER = "iata,name,city,state,country,latitude,longitude"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "demo: starts the whole demo in processes of its own; takes seconds")
+
+
+@pytest.fixture(autouse=True)
+def fieldbook(settings: Any, tmp_path: Path) -> Path:
+    """The settings that the app needs; the value is the folder that uploads and results go to."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.FIELDBOOK_ROWS_PER_SECOND = 0
+    settings.FILE_UPLOAD_HANDLERS = [
+        "example_project.fieldbook.uploads.BoundedUploadHandler",
+        "django.core.files.uploadhandler.MemoryFileUploadHandler",
+        "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+    ]
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def work(transactional_db: None) -> Callable[[], None]:
+    """Run all jobs that are ready, and those that they lead to, with a real worker."""
+
+    def run() -> None:
+        assert Processor(get_queue(), ProcessorOptions(burst=True, poll_interval=0.05)).run() == 0
+
+    return run
+
+
+def csv_file(*rows: str, header: str = HEADER) -> bytes:
+    """The bytes of a CSV file with these rows below the header."""
+    return "\n".join([header, *rows, ""]).encode()

@@ -1,0 +1,63 @@
+"""Settings of the test run; ``tests.provision`` says in the environment what databases there are."""
+
+import os
+
+from tests.database_urls import parse
+
+SECRET_KEY = "test"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+ROOT_URLCONF = "tests.urls"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the slow default guards nothing here
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "dataqueue_django",
+    "example_project.fieldbook",
+    "tests.app",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# No OPTIONS, as in a project fresh from startproject: what SQLite needs beyond them the app sees to itself.
+# The test database is a file, since the processes that tests start could not see one in memory.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": ":memory:",
+        "TEST": {"NAME": os.environ.get("TEST_SQLITE_FILE")},
+    },
+}
+if _postgres_url := os.environ.get("TEST_POSTGRES_URL"):
+    DATABASES["postgres"] = parse(_postgres_url)
+
+DATAQUEUE = {
+    alias: {"BACKEND": "dataqueue_django.stores.orm.OrmStore", "OPTIONS": {"DATABASE": alias}}
+    for alias in DATABASES
+}

@@ -1,0 +1,9 @@
+"""The site that the tests visit."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("fieldbook/", include("example_project.fieldbook.urls")),
+]
