@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 from .domain.records import EventType
@@ -22,7 +23,8 @@ def state_change(event: EventType, *, job_id: int, job_type: str, **facts: Any) 
         return
     shown = "".join(f" {name}={value}" for name, value in facts.items() if value is not None)
     extra = {"event": event.value, "job_id": job_id, "job_type": job_type, **facts}
-    jobs.info("job %d %r %s%s", job_id, job_type, event.value, shown, extra={"dataqueue": extra})
+    with suppress(Exception):  # a project's log handler that raises must not cost a job its outcome
+        jobs.info("job %d %r %s%s", job_id, job_type, event.value, shown, extra={"dataqueue": extra})
 
 
 def handler_error(error: BaseException, *, job_id: int, job_type: str, attempt: int, final: bool) -> None:
@@ -32,7 +34,8 @@ def handler_error(error: BaseException, *, job_id: int, job_type: str, attempt: 
         extra = {"job_id": job_id, "job_type": job_type, "attempt": attempt, "final": final}
         text = "job %d %r raised %s in attempt %d"
         values = (job_id, job_type, type(error).__name__, attempt)
-        jobs.log(level, text, *values, exc_info=error, extra={"dataqueue": extra})
+        with suppress(Exception):
+            jobs.log(level, text, *values, exc_info=error, extra={"dataqueue": extra})
 
 
 def show_on_console(verbosity: int) -> None:

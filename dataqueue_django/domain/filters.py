@@ -25,6 +25,7 @@ class JobFilter:
     queues: tuple[str, ...] = ()
     job_types: tuple[str, ...] = ()
     worker_id: int | None = None
+    worker_ids: tuple[int, ...] = ()
     idempotency_keys: tuple[str, ...] = ()
 
     def matches(self, job: Job) -> bool:
@@ -35,6 +36,7 @@ class JobFilter:
             and (not self.queues or job.queue in self.queues)
             and (not self.job_types or job.job_type in self.job_types)
             and (self.worker_id is None or job.worker_id == self.worker_id)
+            and (not self.worker_ids or job.worker_id in self.worker_ids)
             and (not self.idempotency_keys or job.idempotency_key in self.idempotency_keys)
         )
 

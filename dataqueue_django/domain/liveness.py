@@ -77,12 +77,18 @@ class PeerWatch:
     _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     def silent(
-        self, peers: Iterable[tuple[int, int, float]], *, now: float, unbroken_since: float
+        self,
+        peers: Iterable[tuple[int, int, float]],
+        *,
+        now: float,
+        unbroken_since: float,
+        asked_at: float | None = None,
     ) -> list[tuple[int, int]]:
         """Return (worker id, beat) of the peers that may be declared gone.
 
         `peers` are (worker id, beat, lease seconds) as just read. A peer qualifies when the same beat was seen for its
-        whole lease, while the observer's own renewals succeeded without a gap since `unbroken_since`.
+        whole lease, while the observer's own renewals succeeded without a gap since `unbroken_since`. The time that
+        reading took, from `asked_at`, is not held against anybody: the store may have been away in it.
         """
         fresh: dict[int, tuple[int, float]] = {}
         gone: list[tuple[int, int]] = []
@@ -90,7 +96,7 @@ class PeerWatch:
             last_beat, since = self._seen.get(worker_id, (current, now))
             since = max(since if last_beat == current else now, unbroken_since)
             fresh[worker_id] = (current, since)
-            if now - since >= lease:
+            if (now if asked_at is None else asked_at) - since >= lease:
                 gone.append((worker_id, current))
         self._seen = fresh
         return gone

@@ -78,7 +78,7 @@ def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime 
         timeout_ms=millis("timeout", options.timeout),
         isolate=_truth("isolate", options.isolate),
         retry_delay_ms=millis("retry_delay", options.retry_delay),
-        retry_backoff=_one_of("retry_backoff", backoff or "", MODES),
+        retry_backoff=_one_of("retry_backoff", "" if backoff is None else backoff, MODES),
         retry_delay_max_ms=millis("retry_delay_max", options.retry_delay_max),
         tags=tag_list(options.tags),
         idempotency_key=key("idempotency_key", options.idempotency_key),
@@ -147,10 +147,11 @@ def tag_list(value: Any) -> tuple[str, ...]:
         return ()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidJob(f"tags is {shown(value)}; expected a list of strings, such as ['vip'].")
-    tags = tuple(dict.fromkeys(value))
-    for tag in tags:
+    given = list(value)
+    for tag in given:
         if not isinstance(tag, str) or not 1 <= len(tag) <= 128 or not is_plain_text(tag):
             raise InvalidJob(f"tags holds {shown(tag)}; expected strings of 1 to 128 characters.")
+    tags = tuple(dict.fromkeys(given))
     if len(tags) > MAX_TAGS:
         raise InvalidJob(f"tags holds {len(tags)} tags; expected at most {MAX_TAGS}.")
     return tags

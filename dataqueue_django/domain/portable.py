@@ -64,7 +64,7 @@ def _clean(value: Any, path: str, depth: int) -> JSON:
     if kind is float:
         return _clean_float(value, path)
     if depth >= MAX_DEPTH and isinstance(value, dict | list | tuple):
-        raise InvalidPayload(f"{path[:80]} nests deeper than {MAX_DEPTH} levels.")
+        raise InvalidPayload(f"{shortened(path)} nests deeper than {MAX_DEPTH} levels.")
     if isinstance(value, dict):
         return {_key(k, path): _clean(v, f"{path}.{k}", depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -80,9 +80,14 @@ def _clean_subclass(value: Any, path: str) -> JSON:
     if isinstance(value, float):
         return _clean_float(float(value), path)
     raise InvalidPayload(
-        f"{path} is a {kind_name(value)} ({shown(value)}); expected JSON: "
+        f"{shortened(path)} is a {kind_name(value)} ({shown(value)}); expected JSON: "
         "str, int, float, bool, None, or lists and dicts of these."
     )
+
+
+def shortened(path: str, longest: int = 200) -> str:
+    """Return a path for use in a message: keys may be of any length."""
+    return path if len(path) <= longest else f"{path[: longest - 1]}…"
 
 
 def kind_name(value: object) -> str:
@@ -92,8 +97,8 @@ def kind_name(value: object) -> str:
 
 def _key(key: Any, path: str) -> str:
     if not isinstance(key, str):
-        raise InvalidPayload(f"{path} has the key {shown(key)} of type {kind_name(key)}; expected a string.")
-    return _clean_str(key, f"a key of {path}")
+        raise InvalidPayload(f"{shortened(path)} has the key {shown(key)} of type {kind_name(key)}; expected a string.")
+    return _clean_str(str.__str__(key), f"a key of {path}")
 
 
 def _clean_str(text: str, path: str) -> str:
@@ -102,12 +107,12 @@ def _clean_str(text: str, path: str) -> str:
             return text
     elif is_plain_text(text):
         return text
-    raise InvalidPayload(f"{path} holds U+0000 or a lone surrogate, which not every database can store.")
+    raise InvalidPayload(f"{shortened(path)} holds U+0000 or a lone surrogate, which not every database can store.")
 
 
 def _clean_float(number: float, path: str) -> JSON:
     if not math.isfinite(number):
-        raise InvalidPayload(f"{path} is {number!r}; expected a finite number.")
+        raise InvalidPayload(f"{shortened(path)} is {number!r}; expected a finite number.")
     if number == 0:
         return 0.0
     return int(number) if abs(number) >= 1e16 else number

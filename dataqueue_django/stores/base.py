@@ -28,7 +28,6 @@ class Features:
     """True differences between stores, for users to read; the contract has no exceptions beyond these."""
 
     joins_user_transaction: bool
-    listens: bool = False
     max_batch: int = 1000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count as counter
@@ -34,6 +35,7 @@ from .base import Features, Store, chosen
 
 CARRIED_OVER = frozenset(f.name for f in fields(NewJob)) - {"run_at"}
 SLIM = tuple(f.name for f in fields(ClaimedJob))
+NESTED = ("payload", "output", "progress_data", "error_history", "context", "metadata")
 
 
 class MemoryStore(Store):
@@ -90,7 +92,7 @@ class MemoryStore(Store):
     def get(self, ids: Collection[int]) -> list[Job]:
         """See Store.get."""
         with self._lock:
-            return [self._jobs[id] for id in sorted(set(ids)) if id in self._jobs]
+            return [_copy(self._jobs[id]) for id in sorted(set(ids)) if id in self._jobs]
 
     def query(
         self, where: JobFilter, *, order: Order = Order.NEWEST, limit: int = 50, after: int | None = None
@@ -101,7 +103,7 @@ class MemoryStore(Store):
             found = sorted(filter(where.matches, self._jobs.values()), key=lambda j: j.id, reverse=newest)
             if after is not None:
                 found = [job for job in found if (job.id < after if newest else job.id > after)]
-            return found[:limit]
+            return [_copy(job) for job in found[:limit]]
 
     def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
         """See Store.count."""
@@ -126,14 +128,15 @@ class MemoryStore(Store):
     def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
         """See Store.events."""
         with self._lock:
-            return [e for e in self._events if e.job_id == job_id and e.id > after][:limit]
+            return [_copy(e) for e in self._events if e.job_id == job_id and e.id > after][:limit]
 
     def outcome_of(self, job_id: int, claim_seq: int) -> JobEvent | None:
         """See Store.outcome_of."""
         with self._lock:
             for event in self._events:
                 if (event.job_id, event.claim_seq) == (job_id, claim_seq) and event.event_type in ENDINGS:
-                    return event
+                    found: JobEvent = _copy(event)
+                    return found
             return None
 
     def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
@@ -201,7 +204,7 @@ class MemoryStore(Store):
             updated_at=now,
             run_at=run_at,
             ready_at=run_at,
-            **{name: getattr(job, name) for name in CARRIED_OVER},
+            **{name: deepcopy(getattr(job, name)) for name in CARRIED_OVER},
         )
         self._jobs[stored.id] = stored
         if job.idempotency_key is not None:
@@ -227,7 +230,7 @@ class MemoryStore(Store):
         )
         self._jobs[job.id] = running
         self._log(running, EventType.PROCESSING, now, claim_seq=running.claim_seq)
-        return ClaimedJob(**{name: getattr(running, name) for name in SLIM})
+        return ClaimedJob(**{name: deepcopy(getattr(running, name)) for name in SLIM})
 
     def _apply(self, change: Change, now: datetime) -> tuple[bool, int | None]:
         if change.kind is Kind.WORKER:
@@ -291,6 +294,12 @@ class _View(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(fields(self.record))
+
+
+def _copy(record: Any) -> Any:
+    """Return a record none of whose values the reader shares with the store."""
+    own = {name: deepcopy(value) for name in NESTED if (value := getattr(record, name, None))}
+    return replace(record, **own) if own else record
 
 
 def _clock(now: datetime | None) -> datetime:

@@ -41,6 +41,7 @@ class ThreadConnections:
                 since = now
             self._opened[connection.alias] = (connection.connection, since)
             if self._must_close(connection, now - since):
+                connection.closed_in_transaction = False  # else close() does nothing and the thread keeps a dead one
                 connection.close()
 
     def close(self) -> None:

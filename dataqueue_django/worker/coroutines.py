@@ -14,6 +14,7 @@ from threading import Lock, Thread, local
 from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.db import connections
 
 from ..logs import worker as logger
 from .connections import ThreadConnections
@@ -51,6 +52,7 @@ class EventLoopThread:
             self._stopping = True
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
+        self._orm_threads.close()
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run the loop until it is stopped: SystemExit and KeyboardInterrupt of any task would end it otherwise."""
@@ -77,8 +79,8 @@ class EventLoopThread:
         try:
             await self._run_one(run)
         finally:
-            lent.give_back()
-            self._slots.free(run)
+            # A call that goes on although its handler was cut off keeps the slot, as a thread does that is stuck.
+            lent.give_back(lambda: self._slots.free(run))
 
     def _canceller(self, task: asyncio.Task[None]) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
@@ -98,6 +100,7 @@ class OrmThreads:
         self._idle: list[ThreadPoolExecutor] = []
         self._made = 0
         self._waiting: deque[LentThread] = deque()
+        self._closed = False
 
     def borrow(self, borrower: LentThread) -> None:
         """Lend a thread to `borrower`, now or as soon as one comes back."""
@@ -112,18 +115,40 @@ class OrmThreads:
                 return
         borrower.received(thread)
 
-    def returned(self, thread: ThreadPoolExecutor) -> None:
-        """Take a thread back and lend it to the next handler that waits."""
-        thread.submit(_tidy)
+    def returned(self, thread: ThreadPoolExecutor, on_free: Callable[[], None]) -> None:
+        """Take a thread back once it is done with what it was given, then tell; only then is it lent again."""
+        thread.submit(self._take_back, thread, on_free)
+
+    def close(self) -> None:
+        """End the threads: the idle ones now, the others when they come back."""
+        with self._lock:
+            self._closed, idle, self._idle = True, self._idle, []
+        for thread in idle:
+            _end(thread)
+
+    def _take_back(self, thread: ThreadPoolExecutor, on_free: Callable[[], None]) -> None:
+        """Runs in the thread itself."""
+        try:
+            _tidy()
+        finally:
+            self._lend_on(thread)
+            on_free()
+
+    def _lend_on(self, thread: ThreadPoolExecutor) -> None:
         with self._lock:
             while self._waiting:
                 borrower = self._waiting.popleft()
                 if not borrower.finished:
                     break
             else:
-                self._idle.append(thread)
-                return
-        borrower.received(thread)
+                if not self._closed:
+                    self._idle.append(thread)
+                    return
+                borrower = None
+        if borrower is None:
+            _end(thread)
+        else:
+            borrower.received(thread)
 
 
 class LentThread(Executor):
@@ -162,15 +187,17 @@ class LentThread(Executor):
             for call in calls:
                 thread.submit(_settle, call)
         if back is not None:
-            self._threads.returned(back)
+            self._threads.returned(back, lambda: None)
 
-    def give_back(self) -> None:
-        """Return the thread when the handler has ended."""
+    def give_back(self, on_free: Callable[[], None]) -> None:
+        """Return the thread when the handler has ended; `on_free` is called once it is idle, at once without one."""
         with self._lock:
             self.finished = True
             thread, self._thread = self._thread, None
         if thread is not None:
-            self._threads.returned(thread)
+            self._threads.returned(thread, on_free)
+        else:
+            on_free()
 
 
 def _settle(call: Call) -> None:
@@ -184,6 +211,12 @@ def _settle(call: Call) -> None:
 
 
 _here = local()
+
+
+def _end(thread: ThreadPoolExecutor) -> None:
+    """Close a thread's connections and let it end, without waiting for either."""
+    thread.submit(connections.close_all)
+    thread.shutdown(wait=False)
 
 
 def _tidy() -> None:

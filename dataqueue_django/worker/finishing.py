@@ -36,7 +36,6 @@ class Outgoing:
     not_before: float = 0.0
     pauses: int = 0
     unsure: bool = False
-    replaced: bool = False
 
 
 class Finisher:
@@ -61,9 +60,9 @@ class Finisher:
         """The monotonic time at which the next outcome should be tried; infinite when there is none."""
         return min((out.not_before for out in self._outgoing), default=float("inf"))
 
-    def job_ids(self) -> set[int]:
-        """Return the jobs whose outcome is not stored yet."""
-        return {out.job.id for out in self._outgoing}
+    def executions(self) -> set[tuple[int, int]]:
+        """Return (job id, claim_seq) of the executions whose outcome is not stored yet."""
+        return {(out.job.id, out.job.claim_seq) for out in self._outgoing}
 
     def exchange(self, claim: Claim | None) -> list[ClaimedJob]:
         """Store what is due and claim; returns the claimed jobs. Raises when the store cannot be used."""
@@ -100,14 +99,28 @@ class Finisher:
             self._settle(batch, results)
 
     def _replace(self, out: Outgoing, error: Exception) -> None:
-        """An outcome that cannot be stored becomes a failure that can."""
-        logger.error("the outcome of job %d cannot be stored: %s", out.job.id, error)
-        if out.replaced:
-            self._postpone(out)
-            return
+        """Store a failure in the place of an outcome that cannot be stored.
+
+        If that cannot be stored either, the outcome is not to blame but the store (read-only after a failover, say): it
+        waits.
+        """
         message = f"the outcome could not be stored ({type(error).__name__})"
         fault = Fault(reason=FailureReason.INVALID_OUTPUT, type="InvalidOutput", message=message)
-        out.item, out.replaced = (fail(execution_of(out.job), fault, retry_in=None),), True
+        failure: Alternatives = (fail(execution_of(out.job), fault, retry_in=None),)
+        try:
+            result = self._store.commit([failure], wait=False)[0]
+        except Exception as why:
+            if self._store.is_lost_connection(why):
+                raise
+            logger.warning("the store refuses any outcome of job %d: %s", out.job.id, why)
+            self._postpone(out)
+            return
+        if result.verdict is Verdict.BUSY:
+            self._postpone(out)
+            return
+        logger.error("the outcome of job %d could not be stored: %s", out.job.id, error)
+        out.item = failure
+        self._settle([out], [result])
 
     def _settle(self, batch: Iterable[Outgoing], results: Iterable[Committed]) -> None:
         settled = set()

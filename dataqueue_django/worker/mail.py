@@ -37,7 +37,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A handler that had passed its deadline has come back; its slot is free."""
+    """A slot is free again after there was none: a handler is back, and its thread was looked after."""
 
     run: Run
 

@@ -64,13 +64,16 @@ class Membership:
         """Let others see that this worker takes no new jobs."""
         self._store.commit([(stop(self.id),)])
 
-    def release_unknown(self, known: Collection[int]) -> int:
-        """After a call whose answer never came: give back the jobs it claimed, which nobody here knows of."""
+    def release_unknown(self, known: Collection[tuple[int, int]]) -> int:
+        """After a call whose answer never came: give back the jobs it claimed, which nobody here knows of.
+
+        `known` are (job id, claim_seq): the call may have stored a job's outcome and claimed the same job again.
+        """
         mine = self._store.query(JobFilter(worker_id=self.id), order=Order.OLDEST, limit=1000)
         items: list[Alternatives] = [
             (release(Execution(job.id, job.claim_seq, job.attempts, job.max_attempts), why="unknown_commit"),)
             for job in mine
-            if job.id not in known
+            if (job.id, job.claim_seq) not in known
         ]
         return sum(result.applied for result in self._store.commit(items))
 

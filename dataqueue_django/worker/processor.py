@@ -14,8 +14,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from ..domain.changes import Alternatives
-from ..domain.records import Claim, ClaimedJob
+from ..domain.records import Claim, ClaimedJob, EventType
 from ..domain.transitions import release, write_progress
+from ..logs import handler_error, state_change
 from ..logs import worker as logger
 from ..queue import JobQueue
 from . import mail
@@ -28,7 +29,7 @@ from .finishing import Finisher
 from .heart import Heart
 from .mail import ExitCode
 from .membership import Membership
-from .outcomes import Outcome, Released, change_for, execution_of, timed_out
+from .outcomes import Failed, Outcome, Released, change_for, execution_of, timed_out
 from .signal import AbortReason, AbortSignal
 from .slots import Run, Slots
 from .threads import HandlerThreads
@@ -58,6 +59,7 @@ class Processor:
         self._threads = HandlerThreads(self._slots, self._run_in_thread)
         self._loop = EventLoopThread(self._slots, self._run_on_loop)
         self._slots.on_async = self._loop.poke
+        self._slots.on_room = lambda run: self._mail.put(mail.Returned(run))
         self._heart = Heart(
             self._store,
             queue.notifier,
@@ -125,7 +127,8 @@ class Processor:
             self._membership.register(queues=self.options.queues, job_types=types, concurrency=self._slots.size)
             self._unsure = False
         if self._unsure:
-            self._membership.release_unknown({run.job.id for run in self._open} | self._finisher.job_ids())
+            running = {(run.job.id, run.job.claim_seq) for run in self._open}
+            self._membership.release_unknown(running | self._finisher.executions())
             self._unsure = False
         self._look_after_others()
         self._return_unstarted()
@@ -145,6 +148,10 @@ class Processor:
                 self._finisher.add(job, _release(job, "late"))
             return
         self._claiming.answered(claim, jobs, sent_at, idle=self._is_idle())
+        for job in jobs:
+            state_change(
+                EventType.PROCESSING, job_id=job.id, job_type=job.job_type, attempt=job.attempts, worker=self.label
+            )
         runs = [self._new_run(job) for job in jobs]
         self._alone = runs[0] if claim.crashed and runs else None
         self._open.update(runs)
@@ -229,9 +236,10 @@ class Processor:
     def _end(self, run: Run, outcome: Outcome) -> None:
         """Post a handler's outcome, unless its deadline has decided already."""
         run.ended_at = time.monotonic()
+        if isinstance(outcome, Failed) and outcome.error is not None and not run.decided:
+            _log_error(run.job, outcome, outcome.error)
         letter = mail.Ended(run, change_for(run.job, outcome, run.context))
-        if not self._slots.decide(run, lambda: self._mail.put(letter)):
-            self._mail.put(mail.Returned(run))
+        self._slots.decide(run, lambda: self._mail.put(letter))
 
     def _pass_deadlines(self) -> None:
         """End the runs past their deadline: the outcome is stored now, a thread keeps its slot until it returns."""
@@ -382,9 +390,14 @@ class Processor:
             return
         until = time.monotonic() + LAST_SECONDS
         while not self._finisher.empty and time.monotonic() < until:
-            self._finisher.exchange(None)
             time.sleep(max(0.0, min(self._finisher.due_at, until) - time.monotonic()))
+            self._finisher.exchange(None)
         self._membership.leave()
+
+
+def _log_error(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
+    final = outcome.retry_in is None or job.attempts >= job.max_attempts
+    handler_error(error, job_id=job.id, job_type=job.job_type, attempt=job.attempts, final=final)
 
 
 def _release(job: ClaimedJob, why: str) -> Alternatives:

@@ -33,7 +33,6 @@ class AbortSignal:
         self._event = Event()
         self._reason: AbortReason | None = None
         self._lease_is_stale = lease_is_stale
-        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def aborted(self) -> bool:

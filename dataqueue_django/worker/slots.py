@@ -64,7 +64,10 @@ class Slots:
         self._held: dict[bool, deque[Run]] = {False: deque(), True: deque()}
         self._running: set[Run] = set()
         self._closed = False
+        self._was_full = False
         self.on_async: Callable[[], None] = lambda: None
+        self.on_room: Callable[[Run], None] = lambda run: None
+        """Called with the run that left when there is room again after `room` found none."""
 
     def hold(self, runs: list[Run]) -> None:
         """Add claimed jobs, in claim order."""
@@ -92,8 +95,12 @@ class Slots:
             self._running.discard(run)
             self._changed.notify()
             wake_loop = bool(self._held[True])
+            tell = self._was_full and not any(self._held.values())
+            self._was_full = self._was_full and not tell
         if wake_loop:
             self.on_async()
+        if tell:
+            self.on_room(run)
 
     def decide(self, run: Run, tell: Callable[[], None] = lambda: None) -> bool:
         """Return True to the first caller for a run, False to any later one.
@@ -135,4 +142,6 @@ class Slots:
     def room(self) -> int:
         """Return how many more jobs could start at once."""
         with self._changed:
-            return max(0, self.size - len(self._running) - sum(map(len, self._held.values())))
+            found = max(0, self.size - len(self._running) - sum(map(len, self._held.values())))
+            self._was_full = found == 0
+            return found

@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -137,7 +138,9 @@ class Supervisor:
     def _plan_restart(self, child: Child) -> None:
         code = child.process.returncode
         if self._signals or code in (ExitCode.DRAINED, ExitCode.USAGE):
-            self._codes.append(code)
+            # One that was still starting dies of the signal itself, which is as good as a drained one: it held nothing.
+            unborn = -code in self._signals and not child.begun.worker_id
+            self._codes.append(int(ExitCode.DRAINED) if unborn else code)
             return
         if code != RELOADED:
             logger.error("worker process %d ended with code %d and is replaced", child.process.pid, code)
@@ -182,7 +185,8 @@ class Supervisor:
         logger.info("%s changed, reloading", changed[0])
         for child in self._children.values():
             os.set_blocking(child.lifeline, False)
-            os.write(child.lifeline, RELOAD)
+            with suppress(OSError):  # it has just died, or was asked before
+                os.write(child.lifeline, RELOAD)
         for number in self._restarts:
             self._restarts[number] = 0.0
         self._short_lives.clear()

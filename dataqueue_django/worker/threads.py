@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Thread
 
+from ..logs import worker as logger
 from .connections import ThreadConnections
 from .slots import Run, Slots
 
@@ -36,10 +37,18 @@ class HandlerThreads:
     def _work(self) -> None:
         connections = ThreadConnections()
         while (run := self._slots.take(is_async=False, wait=True)) is not None:
-            connections.before()
             try:
+                _carefully(connections.before)
                 self._run_one(run)
             finally:
-                connections.after()
+                _carefully(connections.after)
                 self._slots.free(run)
         connections.close()
+
+
+def _carefully(look_after: Callable[[], None]) -> None:
+    """A database backend that raises while its connections are tidied up must not cost the job or the thread."""
+    try:
+        look_after()
+    except Exception:
+        logger.exception("a handler thread's database connections could not be looked after")

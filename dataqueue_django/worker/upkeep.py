@@ -17,6 +17,7 @@ from ..domain.transitions import Execution, reclaim, release
 from ..logs import state_change
 from ..logs import worker as logger
 from ..stores import Store
+from ..stores.base import chunks
 
 LOT = 200
 SECONDS = 0.5
@@ -40,16 +41,29 @@ class Upkeep:
 
     def round(self, me: int, unbroken_since: float) -> int:
         """Expire silent peers, reclaim expired workers' jobs, drop old rows; returns how many jobs were reclaimed."""
+        asked_at = time.monotonic()
         workers = [worker for worker in self._store.find(Kind.WORKER) if worker.id != me]
+        answered_at = time.monotonic()
         live = [worker for worker in workers if worker.expired_at is None]
         beats = [(worker.id, worker.beat, worker.lease_ms / 1000) for worker in live]
-        for worker_id, seen in self._watch.silent(beats, now=time.monotonic(), unbroken_since=unbroken_since):
+        silent = self._watch.silent(beats, now=answered_at, asked_at=asked_at, unbroken_since=unbroken_since)
+        for worker_id, seen in silent:
             if self._store.commit([(expire(worker_id, seen_beat=seen),)])[0].applied:
                 logger.warning("worker %d has been silent for its whole lease and is taken for dead", worker_id)
         expired = [worker for worker in self._store.find(Kind.WORKER) if worker.expired_at is not None]
-        reclaimed = sum(take_back(self._store, worker.id, crash_limit=self._crash_limit) for worker in expired)
+        holders = self._holders([worker.id for worker in expired])
+        reclaimed = sum(take_back(self._store, worker_id, crash_limit=self._crash_limit) for worker_id in holders)
         self._forget_old(expired)
         return reclaimed
+
+    def _holders(self, expired: list[int]) -> list[int]:
+        """Return which of these workers still hold jobs, some of them if it is many: most rows are long empty."""
+        jobs = [
+            job
+            for lot in chunks(expired, LOT)
+            for job in self._store.query(JobFilter(worker_ids=tuple(lot)), order=Order.OLDEST, limit=LOT)
+        ]
+        return sorted({job.worker_id for job in jobs if job.worker_id is not None})
 
     @property
     def _crash_limit(self) -> int:

@@ -22,6 +22,8 @@ def conditions(where: JobFilter) -> dict[str, Any]:
         found["job_type__in"] = where.job_types
     if where.worker_id is not None:
         found["worker_id"] = where.worker_id
+    if where.worker_ids:
+        found["worker_id__in"] = where.worker_ids
     if where.idempotency_keys:
         found["idempotency_key__in"] = where.idempotency_keys
     return found

@@ -6,7 +6,7 @@ SQLite uses it as it is; PostgreSQL overrides what is worth a statement of its o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,6 @@ from ...domain.lifecycle import ENDED, ENDINGS
 from ...domain.rates import Bucket
 from ...domain.rates import take as take_permits
 from ...domain.records import (
-    JSON,
     Claim,
     ClaimedJob,
     EventType,
@@ -112,16 +111,19 @@ class PortableStore(Store):
             self._start(ids, claim, at)
             found = {row["id"]: row for row in self._jobs().filter(id__in=ids).values(*rows.SLIM_FIELDS)}
             started = [ClaimedJob(**rows.to_fields(found[id])) for id in ids]
-            self._log(
-                EventRow(
-                    job_id=job.id,
-                    event_type=EventType.PROCESSING.value,
-                    created_at=at,
-                    claim_seq=job.claim_seq,
-                    attempt=job.attempts,
-                    worker_id=claim.worker_id,
-                )
-                for job in started
+            self._add_rows(
+                EventRow,
+                [
+                    {
+                        "job_id": job.id,
+                        "event_type": EventType.PROCESSING.value,
+                        "created_at": at,
+                        "claim_seq": job.claim_seq,
+                        "attempt": job.attempts,
+                        "worker_id": claim.worker_id,
+                    }
+                    for job in started
+                ],
             )
             return started
 
@@ -303,6 +305,10 @@ class PortableStore(Store):
     def _draw_ids(self, count: int) -> Iterator[int]:
         raise NotImplementedError
 
+    def _add_rows(self, model: type[models.Model], given: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, all with the same columns; the other columns take their defaults."""
+        self._table(model).bulk_create([model(**row) for row in given])
+
     # -- helpers
 
     def _table(self, model: type[models.Model]) -> Any:
@@ -319,11 +325,10 @@ class PortableStore(Store):
         return {row["idempotency_key"]: row["id"] for row in found and found.values("id", "idempotency_key")}
 
     def _write_new(self, lot: Sequence[tuple[int, NewJob]], now: datetime) -> None:
-        self._jobs().bulk_create([JobRow(**self._new_columns(id, job, now)) for id, job in lot])
-        tags = [TagRow(job_id=id, tag=tag) for id, job in lot for tag in job.tags]
-        self._table(TagRow).bulk_create(tags)
+        self._add_rows(JobRow, [self._new_columns(id, job, now) for id, job in lot])
+        self._add_rows(TagRow, [{"job_id": id, "tag": tag} for id, job in lot for tag in job.tags])
         added = EventType.ADDED.value
-        self._log(EventRow(job_id=id, event_type=added, created_at=now) for id, _ in lot)
+        self._add_rows(EventRow, [{"job_id": id, "event_type": added, "created_at": now} for id, _ in lot])
 
     @staticmethod
     def _new_columns(job_id: int, job: NewJob, now: datetime) -> dict[str, Any]:
@@ -331,9 +336,6 @@ class PortableStore(Store):
         given = {name: getattr(job, name) for name in rows.NEW_FIELDS}
         born = {"id": job_id, "run_at": run_at, "ready_at": run_at, "created_at": now, "updated_at": now}
         return rows.to_columns({**given, **born}, now)
-
-    def _log(self, events: Any) -> None:
-        self._table(EventRow).bulk_create(events)
 
     def _anything_due(self, now: datetime | None) -> bool:
         """Whether a claim could find anything: a read, so that idle workers never queue for the write lock."""
@@ -383,7 +385,7 @@ class _Batch:
     items: Sequence[Alternatives]
     wait: bool
     now: datetime | None
-    events: list[EventRow] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     changed: dict[tuple[Kind, int], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -409,7 +411,7 @@ class _Batch:
             groups.setdefault(f"{kind}{columns!r}", (kind, columns, []))[2].append(id)
         for kind, columns, ids in groups.values():
             self.store._table(MODELS[kind]).filter(id__in=ids).update(**columns)
-        self.store._log(self.events)
+        self.store._add_rows(EventRow, self.events)
 
     def _load(self, kind: Kind, ids: list[int]) -> None:
         found = self.store._locked(self._rows(kind, ids), wait=self.wait)
@@ -448,17 +450,16 @@ class _Batch:
         return True, spawned
 
     def _note(self, change: Change, before: dict[str, Any], after: dict[str, Any]) -> None:
-        metadata: JSON = change.metadata
         self.events.append(
-            EventRow(
-                job_id=change.id,
-                event_type=change.event.value if change.event else "",
-                created_at=self.at,
-                claim_seq=before["claim_seq"],
-                attempt=after["attempts"],
-                actor=change.actor,
-                metadata=metadata,
-            )
+            {
+                "job_id": change.id,
+                "event_type": change.event.value if change.event else "",
+                "created_at": self.at,
+                "claim_seq": before["claim_seq"],
+                "attempt": after["attempts"],
+                "actor": change.actor,
+                "metadata": change.metadata,
+            }
         )
 
     def _is_held_by_another(self, item: Alternatives) -> bool:

@@ -7,6 +7,7 @@ a generic plan suits.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -233,7 +234,7 @@ class _PostgresSession(PrivateConnection):
             "tcp_user_timeout": int(max(lease, 5.0) * 1000),
             "application_name": "dataqueue worker",
         }
-        super().__init__(database, bounded, removed=("pool", "assume_role_pool"))
+        super().__init__(database, bounded, removed=("pool",))
         self._prepared = prepared
 
     def open(self) -> None:
@@ -249,6 +250,8 @@ class _PostgresSession(PrivateConnection):
             # As start-up parameters they hold after every reconnection; PgBouncer would refuse them.
             planner = "-c plan_cache_mode=force_generic_plan -c jit=off"
             forced["options"] = f"{given.get('options', '')} {planner}".strip()
+            # Django's own value, None, forbids even what asks for it; this one prepares nothing else.
+            forced["prepare_threshold"] = sys.maxsize
         return forced
 
 

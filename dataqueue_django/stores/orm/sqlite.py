@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -58,6 +59,20 @@ class SqliteStore(PortableStore):
             row = cursor.fetchone()
         last = row[0] if row else 0
         return iter(range(last + 1, last + 1 + count))
+
+    def _add_rows(self, model: type[models.Model], given: Sequence[Mapping[str, Any]]) -> None:
+        """See PortableStore. One prepared statement runs for every row.
+
+        bulk_create makes an object of each and a text of all their placeholders, and takes five times as long.
+        """
+        if not given:
+            return
+        connection, names = self.connection, list(given[0])
+        fields: list[tuple[str, Any]] = [(name, model._meta.get_field(name)) for name in names]
+        columns, marks = ", ".join(names), ", ".join(["%s"] * len(names))
+        prepared = [[field.get_db_prep_save(row[name], connection) for name, field in fields] for row in given]
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {model._meta.db_table} ({columns}) VALUES ({marks})", prepared)
 
     def _pick(self, claim: Claim) -> list[int]:
         lanes = wanted(self._lanes(), claim)

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from ...domain.changes import Change, Verb
 from ...domain.liveness import expire, stop
 from ...domain.records import Claim, ClaimedJob, JobStatus, NewJob, Worker
 from ...domain.transitions import complete, fail, reclaim, release, snooze
-from .base import Contract, ids_of
+from .base import Contract, execution_of, ids_of
 from .finishing import BROKEN
 
 QUEUES = ("default", "Mail", "mail", "reports")
@@ -112,11 +113,18 @@ class Claiming(Contract):
     @pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
     def test_claims_by_filter(self, filters: dict[str, Any]) -> None:
         everything = self.given_a_mixture(Random(7))
+        self.add("send", queue="mail", run_at=self.later(60))
         known = {job.id: job for job in self.store.get(everything)}
         expected = [id for id in everything if wanted(known[id], filters)]
+        claim = self.asking(100, **filters)
+        assert self.store.would_find(claim, now=self.now) == bool(expected)
         assert ids_of(self.claim(3, **filters)) == expected[:3]
-        assert ids_of(self.claim(100, **filters)) == expected[3:]
-        assert self.claim(100, **filters) == []
+        assert ids_of(self.store.claim(claim, now=self.now)) == expected[3:]
+        assert self.store.claim(claim, now=self.now) == []
+        assert not self.store.would_find(claim, now=self.now)
+
+    def test_nothing_would_be_found_in_an_empty_store(self) -> None:
+        assert not self.store.would_find(self.asking(crashed=None), now=self.now)
 
     def test_named_jobs(self) -> None:
         ids = self.add_all([NewJob(job_type="t", priority=n) for n in range(5)])
@@ -259,12 +267,9 @@ class Claiming(Contract):
             for _ in range(40)
         ]
         ids = self.add_all(jobs)
-        for job_id in random.sample(ids, 8):
-            self.set_fields(job_id, position=random.choice((-3, 1, 2**40)))
-        worker = self.worker()
-        for job_id in random.sample(ids, 6):
-            run = self.start(job_id, worker=worker)
-            self.commit(reclaim(run))
+        moved = [Change(verb=Verb.OTHER, id=id, set={"position": n * 2**34}) for n, id in enumerate(ids[5:35:3], -3)]
+        crashed = self.claim(6, ids=tuple(random.sample(ids, 6)))
+        self.commit(*moved, *(reclaim(execution_of(job)) for job in crashed))
         everything = self.store.get(ids)
         everything.sort(key=lambda job: (-job.priority, job.position, job.ready_at, job.id))
         return ids_of(everything)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -9,12 +10,12 @@ import pytest
 from ...domain.changes import Change
 from ...domain.lifecycle import ENDINGS
 from ...domain.records import JobStatus, NewJob
-from ...domain.transitions import complete, fail, reclaim, release, snooze, write_progress
+from ...domain.transitions import Execution, complete, fail, reclaim, release, snooze, write_progress
 from .base import Contract
 from .finishing import BROKEN, REPORT
 from .watching import replay
 
-ENDS = {
+ENDS: dict[str, Callable[[Execution], Change]] = {
     "completed": complete,
     "failed": lambda run: fail(run, BROKEN, retry_in=5),
     "released": lambda run: release(run, why="stopping"),

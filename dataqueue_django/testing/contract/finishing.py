@@ -25,7 +25,7 @@ from ...domain.transitions import (
 from .base import Contract
 
 BROKEN = Fault(reason=FailureReason.HANDLER_ERROR, type="ValueError", message="it's broken", traceback="line 1")
-REPORT = {"progress": 40, "progress_message": "two fifths", "progress_data": {"done": [1, 2]}}
+REPORT: dict[str, Any] = {"progress": 40, "progress_message": "two fifths", "progress_data": {"done": [1, 2]}}
 
 WRITES: dict[str, Callable[[Execution], Change]] = {
     "complete": complete,

@@ -6,7 +6,7 @@ one is cut down to the few steps that matter before it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -24,8 +24,9 @@ from ...stores.memory import MemoryStore
 from .base import NOW, Contract, execution_of
 from .finishing import BROKEN
 from .lifecycle import park
+from .watching import Check, Watched
 
-HISTORIES = 12
+HISTORIES = 10
 STEPS = 60
 MOST_JOBS = 12
 
@@ -83,14 +84,17 @@ class Side:
         worker = None if event.worker_id is None else self.workers.index(event.worker_id)
         return replace(event, id=0, job_id=self.place_of(event.job_id), worker_id=worker)
 
-    def everything(self) -> dict[str, Any]:
-        """Return all that the store shows."""
+    def shows(self) -> dict[str, Any]:
+        """Return all that the store shows but the events."""
         return {
-            "jobs": [self.job(job) for job in self.store.query(EVERYTHING, order=Order.OLDEST, limit=1000)],
-            "events": [[self.event(event) for event in self.store.events(id)] for id in self.jobs],
+            "jobs": {job.id: job for job in map(self.job, self.store.query(EVERYTHING, limit=1000))},
             "workers": [replace(worker, id=self.workers.index(worker.id)) for worker in self.store.find(Kind.WORKER)],
             "counts": self.store.count(by=("queue", "status")),
         }
+
+    def events(self, places: Iterable[int]) -> list[list[JobEvent]]:
+        """Return the events of the jobs at these places."""
+        return [[self.event(event) for event in self.store.events(self.jobs[place])] for place in places]
 
     def _change(self, change: Change) -> Change:
         ids = self.jobs if change.kind is Kind.JOB else self.workers
@@ -103,11 +107,13 @@ class History:
     """Two sides that live through the same steps. Everything chosen is in places, so that both understand it."""
 
     sides: tuple[Side, Side]
+    check: Check
     now: datetime = NOW
     executions: list[Execution] = field(default_factory=list)
 
     def live(self, steps: Sequence[Step]) -> None:
         """Take the steps; raises AssertionError where the sides differ."""
+        before: dict[int, Job] = {}
         for name, seed in steps:
             act, random = ACTIONS[name], Random(seed)
             choice = act.choose(self, random)
@@ -115,7 +121,18 @@ class History:
                 answers = [act.do(side, choice, self.now) for side in self.sides]
                 assert answers[0] == answers[1], f"{name} {choice!r} was answered differently"
                 act.learn(self, answers[0])
-                assert self.sides[0].everything() == self.sides[1].everything(), f"after {name} {choice!r}"
+                shown = self.model.shows()
+                assert shown == self.sides[1].shows(), f"after {name} {choice!r}"
+                jobs = shown["jobs"]
+                self.compare_events(place for place, job in jobs.items() if before.get(place) != job)
+                before = jobs
+                self.check(self.sides[1].store, name, self.now)
+        self.compare_events(range(len(self.model.jobs)))
+
+    def compare_events(self, places: Iterable[int]) -> None:
+        """Assert that the jobs at these places have the same events on both sides."""
+        some = list(places)
+        assert self.model.events(some) == self.sides[1].events(some), f"events of {some}"
 
     @property
     def model(self) -> Side:
@@ -231,23 +248,15 @@ def _some_order(place: int, random: Random) -> Change:
     waiting = (JobStatus.PENDING, JobStatus.WAITING)
     ended: dict[str, Any] = {"status": JobStatus.CANCELLED, "ready_at": None, "finished_at": After()}
     again: dict[str, Any] = {"status": JobStatus.PENDING, "ready_at": After(), "max_attempts": Add(1)}
-    guard, fields, event = random.choice(
-        [
-            ({"status": waiting}, ended, EventType.CANCELLED),
-            ({"status": (JobStatus.FAILED, JobStatus.CANCELLED)}, again, EventType.RETRIED),
-            ({"status": (JobStatus.PENDING,)}, {"priority": Add(1), "ready_at": After(4)}, EventType.EDITED),
-            (
-                {"status": (JobStatus.PENDING,), "paused_at": (None,)},
-                {"paused_at": After(), "ready_at": None},
-                EventType.PAUSED,
-            ),
-            (
-                {"status": (JobStatus.PENDING,)},
-                {"paused_at": None, "ready_at": FieldOf("run_at")},
-                EventType.UNPAUSED,
-            ),
-        ]
-    )
+    paused: dict[str, Any] = {"paused_at": After(), "ready_at": None}
+    orders: list[tuple[dict[str, Any], dict[str, Any], EventType]] = [
+        ({"status": waiting}, ended, EventType.CANCELLED),
+        ({"status": (JobStatus.FAILED, JobStatus.CANCELLED)}, again, EventType.RETRIED),
+        ({"status": (JobStatus.PENDING,)}, {"priority": Add(1), "ready_at": After(4)}, EventType.EDITED),
+        ({"status": (JobStatus.PENDING,), "paused_at": (None,)}, paused, EventType.PAUSED),
+        ({"status": (JobStatus.PENDING,)}, {"paused_at": None, "ready_at": FieldOf("run_at")}, EventType.UNPAUSED),
+    ]
+    guard, fields, event = random.choice(orders)
     return Change(
         verb=Verb.OTHER, id=place, guard=guard, set=fields, event=event, actor="somebody", metadata={"a": [1]}
     )
@@ -396,8 +405,9 @@ class Histories(Contract):
 
     def problem_of(self, steps: list[Step]) -> str | None:
         """Live through a history on an empty store; return what went wrong."""
+        model: Any = Watched(MemoryStore(), lambda store, operation, now: None)
         try:
-            History((Side(MemoryStore()), Side(self.watched(self.make_store())))).live(steps)
+            History((Side(model), Side(self.make_store())), self.check_store).live(steps)
         except Exception as why:
             return f"{type(why).__name__}: {why}"
         return None

@@ -59,6 +59,9 @@ class Querying(Contract):
         self.add()
         assert set(ids_of(self.store.query(JobFilter(worker_id=worker.id)))) == mine
         assert self.store.count(JobFilter(worker_id=worker.id)) == {(): 3}
+        assert self.store.count(JobFilter(worker_ids=(worker.id, other.id))) == {(): 4}
+        assert set(ids_of(self.store.query(JobFilter(worker_ids=(worker.id, 10**9))))) == mine
+        assert set(ids_of(self.store.query(JobFilter(worker_ids=(worker.id, 0))))) == mine
 
     def test_newest_first_unless_said_otherwise(self) -> None:
         ids = self.add_all([NewJob(job_type="t") for _ in range(3)])
@@ -86,9 +89,7 @@ class Querying(Contract):
     def test_counts(self, given: dict[str, Any]) -> None:
         where, jobs = JobFilter(**given), self.given_jobs()
         for by in (("status",), ("queue",), ("job_type",), ("queue", "status"), ("status", "job_type", "queue")):
-            expected = Counter(
-                tuple(COUNTABLE[field](job) for field in by) for job in jobs if where.matches(job)
-            )
+            expected = Counter(tuple(COUNTABLE[field](job) for field in by) for job in jobs if where.matches(job))
             assert self.store.count(where, by=by) == expected
 
     def test_counting_nothing(self) -> None:

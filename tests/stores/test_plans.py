@@ -1,0 +1,315 @@
+"""Each hot statement reads the index that was made for it, and a claim takes no more than it was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections, transaction
+
+from dataqueue_django.domain.changes import Alternatives
+from dataqueue_django.domain.filters import EVERYTHING, JobFilter
+from dataqueue_django.domain.records import Claim, JobStatus, NewJob, Worker
+from dataqueue_django.domain.transitions import complete
+from dataqueue_django.stores.base import Store
+from dataqueue_django.stores.orm import postgres
+from dataqueue_django.stores.orm.portable import PortableStore
+from dataqueue_django.testing.contract.base import execution_of
+from tests.stores.tables import emptied_store, real_transactions
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ROWS = 20_000
+
+# Of twenty jobs one is running, two can be claimed, four are for later, the others are over.
+FILL = f"""
+INSERT INTO dataqueue_job (
+    job_type, queue, status, stage, claim_seq, worker_id, run_at, ready_at, created_at, updated_at, finished_at,
+    idempotency_key, priority
+)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+SELECT
+    CASE i % 3 WHEN 0 THEN 'send' WHEN 1 THEN 'build' ELSE 'tidy' END,
+    CASE i % 7 WHEN 0 THEN 'mail' ELSE 'default' END,
+    CASE WHEN i % 20 = 0 THEN 'processing' WHEN i % 20 <= 6 THEN 'pending' ELSE 'completed' END,
+    CASE WHEN i % 20 = 0 THEN NULL WHEN i % 20 <= 2 THEN 'claimable' WHEN i % 20 <= 6 THEN 'later' END,
+    CASE WHEN i % 20 = 0 THEN 1 WHEN i % 20 <= 6 THEN 0 ELSE 2 END,
+    CASE WHEN i % 20 = 0 THEN i END,
+    %(now)s,
+    CASE WHEN i % 20 = 0 THEN NULL WHEN i % 20 <= 2 THEN %(now)s WHEN i % 20 <= 6 THEN %(later)s END,
+    %(now)s, %(now)s,
+    CASE WHEN i % 20 > 6 THEN %(now)s END,
+    CASE WHEN i % 4 = 0 THEN 'key ' || i END,
+    i % 5
+FROM n
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a statement reads, and how."""
+
+    statement: str
+    indexes: frozenset[str]
+    scanned: frozenset[str]
+
+
+@pytest.fixture
+def filled(request: pytest.FixtureRequest) -> PortableStore:
+    """The store of the alias that the class names, with many jobs and statistics about them."""
+    alias = request.cls.alias
+    store = emptied_store(alias)
+    with connections[alias].cursor() as cursor:
+        cursor.execute(FILL.replace("% 3", "%% 3").replace("% 7", "%% 7").replace("% 20", "%% 20")
+                       .replace("% 4", "%% 4").replace("% 5", "%% 5"), PARAMS)  # fmt: skip
+        for table in ("job", "jobevent", "jobtag", "worker"):
+            cursor.execute(f"ANALYZE dataqueue_{table}")
+    return store
+
+
+PARAMS = {"now": NOW, "later": NOW + timedelta(hours=1)}
+
+
+def claim(store: Store, limit: int = 5, **filters: Any) -> Claim:
+    """Return a claim by a new worker."""
+    worker = store.put(Worker(label="w"), now=NOW)
+    return Claim(limit=limit, worker_id=worker.id, locked_by="w", **filters)
+
+
+def some_ids(store: Store) -> tuple[int, ...]:
+    """Return the ids of two hundred jobs."""
+    return tuple(job.id for job in store.query(EVERYTHING, limit=200))
+
+
+@contextmanager
+def undone(alias: str) -> Iterator[None]:
+    """Roll back what is written inside."""
+    with transaction.atomic(using=alias):
+        yield
+        transaction.set_rollback(True, using=alias)
+
+
+@real_transactions("postgres")
+class TestPostgresPlans:
+    """With generic plans, as on a worker's connection."""
+
+    alias = "postgres"
+
+    def test_claiming_from_one_queue(self, filled: PortableStore) -> None:
+        plan = self.plan_of(filled, "pick_queue", lambda: filled.claim(claim(filled, queues=("mail",)), now=NOW))
+        self.reads(plan, "dataqueue_job_claimable", "dataqueue_job_pkey")
+
+    def test_claiming_from_lanes(self, filled: PortableStore) -> None:
+        some = claim(filled, job_types=("send", "tidy"))
+        plan = self.plan_of(filled, "pick_lanes", lambda: filled.claim(some, now=NOW))
+        self.reads(plan, "dataqueue_job_lane", "dataqueue_job_pkey")
+
+    def test_claiming_named_jobs(self, filled: PortableStore) -> None:
+        plan = self.plan_of(filled, "pick_ids", lambda: filled.claim(claim(filled, ids=some_ids(filled)), now=NOW))
+        self.reads(plan, "dataqueue_job_pkey")
+
+    def test_claiming_crashed_jobs(self, filled: PortableStore) -> None:
+        plan = self.plan_of(filled, "crash_count > 0", lambda: filled.claim(claim(filled, crashed=True), now=NOW))
+        self.reads(plan, "dataqueue_job_pkey")
+
+    def test_finishing_and_claiming(self, filled: PortableStore) -> None:
+        def act() -> None:
+            some = claim(filled, queues=("mail",))
+            items: list[Alternatives] = [(complete(execution_of(job)),) for job in filled.claim(some, now=NOW)]
+            filled.exchange(items, some, now=NOW)
+
+        plan = self.plan_of(filled, "held", act)
+        self.reads(plan, "dataqueue_job_claimable", "dataqueue_job_pkey")
+
+    def test_finishing(self, filled: PortableStore) -> None:
+        def act() -> None:
+            jobs = filled.claim(claim(filled), now=NOW)
+            filled.exchange([(complete(execution_of(job)),) for job in jobs], None, now=NOW)
+
+        plan = self.plan_of(filled, "held", act)
+        self.reads(plan, "dataqueue_job_pkey")
+
+    def test_staging(self, filled: PortableStore) -> None:
+        later = NOW + timedelta(hours=2)
+        plan = self.plan_of(filled, "SET stage = 'claimable'", lambda: filled.claim(claim(filled), now=later))
+        self.reads(plan, "dataqueue_job_later", "dataqueue_job_pkey")
+
+    def test_finding_the_lanes(self, filled: PortableStore) -> None:
+        plan = self.plan_of(filled, "RECURSIVE", lambda: filled.claim(claim(filled), now=NOW))
+        assert plan.indexes <= {"dataqueue_job_lane", "dataqueue_job_claimable"}
+        self.reads(plan, "dataqueue_job_lane")
+
+    @pytest.mark.parametrize(
+        ("index", "table", "act"),
+        [
+            (
+                "dataqueue_job_worker",
+                "dataqueue_job",
+                lambda s: s.query(JobFilter(worker_id=20, statuses=(JobStatus.PROCESSING,)), limit=1000),
+            ),
+            ("dataqueue_job_pkey", "dataqueue_job", lambda s: s.get([5, 6])),
+            ("dataqueue_job_later", "dataqueue_job", lambda s: s.next_ready_in(claim(s), now=NOW)),
+            (
+                "dataqueue_job_idempotency",
+                "idempotency_key",
+                lambda s: s.insert([NewJob(job_type="t", idempotency_key="key 4")], now=NOW),
+            ),
+        ],
+        ids=["jobs of a worker", "jobs by id", "next job due", "taken keys"],
+    )
+    def test_other_statements(self, filled: PortableStore, index: str, table: str, act: Callable[[Store], Any]) -> None:
+        plans = [p for p in self.unprepared(filled, lambda: act(filled)) if p.statement.startswith("SELECT")]
+        plan = next(p for p in plans if table in p.statement)
+        self.reads(plan, index)
+
+    def test_inserting_asks_the_index_of_keys(self, filled: PortableStore) -> None:
+        def act() -> None:
+            filled.insert([NewJob(job_type="t", idempotency_key="key 4")], now=NOW)
+
+        plan = next(p for p in self.unprepared(filled, act) if "ON CONFLICT" in p.statement)
+        self.reads(plan, "dataqueue_job_idempotency")
+
+    @pytest.mark.parametrize("filters", [{"queues": ("mail",)}, {"job_types": ("send",)}, {"ids": ()}])
+    @pytest.mark.parametrize("also", ["seqscan", "indexscan", "nestloop", "bitmapscan"])
+    def test_a_claim_of_five_takes_five_whatever_the_plan(
+        self, filled: PortableStore, filters: dict[str, Any], also: str
+    ) -> None:
+        with filled.private_session(), undone(self.alias), filled.connection.cursor() as cursor:
+            for way in ("hashjoin", "mergejoin", "hashagg", "material", "sort", also):
+                cursor.execute(f"SET LOCAL enable_{way} = off")
+            before = filled.count(JobFilter(statuses=(JobStatus.PROCESSING,)))[()]
+            if "ids" in filters:
+                filters = {"ids": some_ids(filled)}
+            jobs = filled.claim(claim(filled, 5, **filters), now=NOW)
+            assert len(jobs) == 5
+            assert filled.count(JobFilter(statuses=(JobStatus.PROCESSING,)))[()] == before + 5
+
+    def test_a_busy_worker_sends_one_statement_for_a_batch(
+        self, filled: PortableStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What came due and which lanes there are is asked for now and then: here, not again within the test."""
+        monkeypatch.setattr(postgres, "STAGE_SECONDS", 3600.0)
+        monkeypatch.setattr(postgres, "LANES_KNOWN_FOR", 3600.0)
+        store = postgres.PostgresStore(filled.alias, filled.database)
+        store.insert([NewJob(job_type="t", queue="q") for _ in range(60)])
+        some = claim(store, 20, queues=("q",))
+        sent: list[str] = []
+        execute = psycopg.Cursor.execute
+
+        def counted(cursor: Any, query: Any, *args: Any, **options: Any) -> Any:
+            sent.append(str(query))
+            return execute(cursor, query, *args, **options)
+
+        with store.private_session():
+            jobs = store.claim(some)
+            monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+            for _ in range(2):
+                results, jobs = store.exchange([(complete(execution_of(job)),) for job in jobs], some)
+                assert (len(jobs), all(answer.applied for answer in results)) == (20, True)
+        assert len(sent) == 2
+
+    # -- helpers
+
+    def plan_of(self, store: PortableStore, words: str, act: Callable[[], Any]) -> Plan:
+        """Return the generic plan of the last prepared statement that `act` sends and that holds `words`."""
+        with store.private_session(), undone(self.alias), store.connection.cursor() as cursor:
+            act()
+            cursor.execute(
+                "SELECT name, statement, parameter_types::text[] FROM pg_prepared_statements ORDER BY prepare_time"
+            )
+            texts = {"pick_queue": "queue = $", "pick_lanes": "AS lane(", "pick_ids": "id = ANY($"}
+            wanted = texts.get(words, words)
+            name, statement, types = [row for row in cursor.fetchall() if wanted in row[1]][-1]
+            nothing = f"({', '.join(['NULL'] * len(types))})" if types else ""
+            cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE {name}{nothing}")
+            return plan(statement, cursor.fetchone()[0])
+
+    def unprepared(self, store: PortableStore, act: Callable[[], Any]) -> list[Plan]:
+        """Return the plans of the statements that `act` sends through Django's cursor."""
+        sent: list[tuple[str, Any]] = []
+
+        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            sent.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with undone(self.alias), store.connection.cursor() as cursor:
+            with store.connection.execute_wrapper(note):
+                act()
+            plans = []
+            for sql, params in sent:
+                cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+                plans.append(plan(sql, cursor.fetchone()[0]))
+            return plans
+
+    @staticmethod
+    def reads(plan: Plan, *indexes: str) -> None:
+        """Assert that a plan uses the indexes and reads the table of jobs in no other way."""
+        assert plan.indexes >= set(indexes)
+        assert "dataqueue_job" not in plan.scanned
+
+
+@real_transactions("default")
+class TestSqlitePlans:
+    alias = "default"
+
+    def test_picking_from_lanes(self, filled: PortableStore) -> None:
+        [pick] = self.plans(filled, "UNION ALL SELECT * FROM (SELECT id", lambda: filled.claim(claim(filled), now=NOW))
+        assert pick.count("dataqueue_job_lane") == 6
+        assert "SCAN dataqueue_job" not in pick
+
+    def test_finding_the_lanes(self, filled: PortableStore) -> None:
+        [lanes] = self.plans(filled, "RECURSIVE", lambda: filled.claim(claim(filled), now=NOW))
+        assert lanes.count("USING INDEX dataqueue_job_lane") == 2
+        assert "SCAN dataqueue_job" not in lanes
+        assert "SCAN j" not in lanes
+
+    def test_staging(self, filled: PortableStore) -> None:
+        later = NOW + timedelta(hours=2)
+        staged = self.plans(filled, "'later'", lambda: filled.claim(claim(filled), now=later))
+        assert staged
+        assert all("dataqueue_job_later" in plan for plan in staged)
+
+    def test_the_jobs_of_a_worker(self, filled: PortableStore) -> None:
+        where = JobFilter(worker_id=20, statuses=(JobStatus.PROCESSING,))
+        [jobs] = self.plans(filled, "worker_id", lambda: filled.query(where))
+        assert "dataqueue_job_worker" in jobs
+
+    def plans(self, store: PortableStore, words: str, act: Callable[[], Any]) -> list[str]:
+        """Return the plans of the SELECTs that `act` sends and that hold `words`, values included."""
+        sent: list[tuple[str, Any]] = []
+
+        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            sent.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with undone(self.alias), store.connection.cursor() as cursor:
+            with store.connection.execute_wrapper(note):
+                act()
+            found = []
+            for sql, params in sent:
+                shown = sql + "".join(f" {value!r}" for value in params or ())
+                if words in shown and sql.lstrip().startswith(("SELECT", "WITH")):
+                    cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+                    found.append("\n".join(row[3] for row in cursor.fetchall()))
+            return found
+
+
+def plan(statement: str, answer: Any) -> Plan:
+    """Return what EXPLAIN said of a statement."""
+    nodes = list(walk(json.loads(answer)[0]["Plan"] if isinstance(answer, str) else answer[0]["Plan"]))
+    indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
+    arbiters = {name for node in nodes for name in node.get("Conflict Arbiter Indexes", ())}
+    scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+    return Plan(statement, frozenset(indexes | arbiters), frozenset(scanned))
+
+
+def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a node of a plan and all below it."""
+    yield node
+    for child in node.get("Plans", ()):
+        yield from walk(child)

@@ -1,0 +1,121 @@
+"""Who may import whom: what decides knows nothing of what stores, and surfaces know nothing of either's insides."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dataqueue_django
+
+PACKAGE = Path(dataqueue_django.__file__).parent
+NAME = PACKAGE.name
+
+# Every module belongs to the longest name here that it begins with, and may import what stands beside it and its own
+# layer. A new module at the top level needs its own line.
+LAYERS: dict[str, set[str]] = {
+    # leaves
+    "exceptions": set(),
+    "domain": {"exceptions"},
+    "conf": {"domain", "exceptions"},
+    "logs": {"domain"},
+    "routers": {"conf"},
+    # the tables, and the only ones that touch them
+    "models": set(),
+    "migrations": set(),
+    "stores": {"domain", "conf", "exceptions"},
+    "stores.orm": {"stores", "domain", "conf", "exceptions", "models"},
+    # what runs jobs
+    "notify": {"stores", "domain", "conf", "exceptions"},
+    "handlers": {"domain", "conf", "exceptions"},
+    "queue": {"handlers", "stores", "notify", "domain", "conf", "exceptions", "logs"},
+    "worker": {"queue", "handlers", "stores", "notify", "domain", "conf", "exceptions", "logs"},
+    # surfaces
+    "__init__": set(),
+    "apps": {"checks", "stores.orm"},
+    "checks": {"stores", "conf", "exceptions"},
+    "management": {"worker", "queue", "conf", "exceptions", "logs"},
+    "testing": {
+        "queue", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions", "logs",
+    },
+}  # fmt: skip
+
+# Packages that not every project has, or that belong to one purpose, and the layers that may import them.
+OTHERS = {
+    "croniter": {"domain"},
+    "psycopg": {"stores.orm", "notify"},
+    "pytest": {"testing"},
+    "tqdm": {"management"},
+}
+
+MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py"))
+
+
+def layer_of(module: tuple[str, ...]) -> str:
+    """Return the layer that a module, named from within the package, belongs to."""
+    for length in range(len(module), 0, -1):
+        name = ".".join(module[:length])
+        if name in LAYERS:
+            return name
+    pytest.fail(f"{'.'.join(module)} belongs to no layer; add {module[0]!r} to LAYERS")
+
+
+def imports(module: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield what a module imports when it runs, in full; imports for type checkers alone do not count."""
+    tree = ast.parse(PACKAGE.joinpath(*module).with_suffix(".py").read_text(encoding="utf-8"))
+    for node in running_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = (NAME, *module)[: -node.level] if node.level else ()
+            stem = (*base, *(node.module.split(".") if node.module else ()))
+            yield from ([(*stem, alias.name) for alias in node.names] if is_package(stem) else [stem])
+
+
+def running_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a tree except those under `if TYPE_CHECKING:`."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield child
+            yield from running_nodes(child)
+
+
+def is_package(name: tuple[str, ...]) -> bool:
+    """Return whether a name is that of a package of ours, from which modules may be imported."""
+    return name[:1] == (NAME,) and PACKAGE.joinpath(*name[1:]).is_dir()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=".".join)
+def test_a_module_imports_only_what_its_layer_may(module: tuple[str, ...]) -> None:
+    layer = layer_of(module)
+    for name in imports(module):
+        if name[0] == NAME and len(name) > 1:
+            target = layer_of(name[1:])
+            assert target == layer or target in LAYERS[layer], f"{layer} must not import {'.'.join(name)}"
+        elif name[0] in OTHERS:
+            assert layer in OTHERS[name[0]], f"{layer} must not import {name[0]}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m[0] == "domain"], ids=".".join)
+def test_the_domain_is_pure(module: tuple[str, ...]) -> None:
+    allowed = {*sys.stdlib_module_names, NAME, "croniter"}
+    assert {name[0] for name in imports(module)} <= allowed
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_no_two_layers_import_each_other(layer: str) -> None:
+    for other in LAYERS[layer]:
+        assert layer not in LAYERS[other] or {layer, other} == {"stores", "stores.orm"}
+
+
+def test_only_the_orm_store_knows_the_tables() -> None:
+    assert [layer for layer, may in LAYERS.items() if "models" in may] == ["stores.orm"]
+
+
+def test_every_layer_stands_for_something() -> None:
+    assert all(
+        PACKAGE.joinpath(*name.split(".")).is_dir() or PACKAGE.joinpath(f"{name}.py").is_file() for name in LAYERS
+    )

@@ -1,0 +1,68 @@
+"""What stands in the database beside the columns: migrations in step, storage options, the fence as a constraint."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connections, transaction
+
+from dataqueue_django.migrations._storage import OPTIONS
+from dataqueue_django.models import Job
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def a_job(**fields: object) -> Job:
+    """Return an unsaved row."""
+    return Job(job_type="t", run_at=NOW, created_at=NOW, updated_at=NOW, **fields)
+
+
+@pytest.mark.django_db
+def test_the_migrations_are_in_step_with_the_models() -> None:
+    call_command("makemigrations", "dataqueue", check=True, dry_run=True, stdout=StringIO())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("status", "claim_seq", "allowed"),
+    [
+        ("processing", 0, False),
+        ("processing", 1, True),
+        ("processing", 2, False),
+        ("processing", 2**40 + 1, True),
+        ("pending", 0, True),
+        ("pending", 1, False),
+        ("completed", 3, False),
+        ("completed", 4, True),
+    ],
+)
+def test_claim_seq_is_odd_exactly_while_processing(any_alias: str, status: str, claim_seq: int, allowed: bool) -> None:
+    row = a_job(status=status, claim_seq=claim_seq)
+    if allowed:
+        row.save(using=any_alias)
+        return
+    with pytest.raises(IntegrityError, match="dataqueue_job_fence"), transaction.atomic(using=any_alias):
+        row.save(using=any_alias)
+
+
+@pytest.mark.django_db
+def test_keys_are_unique_where_there_are_any(any_alias: str) -> None:
+    for key in (None, None, "k", "K"):
+        a_job(idempotency_key=key).save(using=any_alias)
+    with pytest.raises(IntegrityError), transaction.atomic(using=any_alias):
+        a_job(idempotency_key="k").save(using=any_alias)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("table", OPTIONS)
+def test_storage_options_on_postgresql(any_alias: str, table: str) -> None:
+    connection = connections[any_alias]
+    if connection.vendor != "postgresql":
+        return  # nothing to set elsewhere
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = %s", [table])
+        [options] = cursor.fetchone()
+    assert options == [option.replace(" ", "") for option in OPTIONS[table].split(", ")]

@@ -1,0 +1,54 @@
+"""What a round of upkeep costs, and that it finds what dead workers left."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from dataqueue_django.conf import settings_for
+from dataqueue_django.domain.liveness import expire
+from dataqueue_django.domain.records import Claim, JobStatus, NewJob, Worker
+from dataqueue_django.stores import stores
+from dataqueue_django.worker.upkeep import Upkeep
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def test_workers_that_left_nothing_cost_no_statement_each(any_alias: str) -> None:
+    store = stores[any_alias]
+    upkeep = Upkeep(store, settings_for(any_alias))
+
+    def statements() -> int:
+        with CaptureQueriesContext(connections[any_alias]) as captured:
+            assert upkeep.round(me=0, unbroken_since=0.0) == 0
+        return len(captured)
+
+    def gone(count: int) -> None:
+        for _ in range(count):
+            worker = store.put(Worker(label="gone"))
+            store.commit([(expire(worker.id),)])
+
+    gone(1)
+    few = statements()
+    gone(40)
+    assert statements() == few
+
+
+def test_the_jobs_of_every_expired_worker_are_taken_back(any_alias: str) -> None:
+    store = stores[any_alias]
+    added = []
+    for n in range(3):
+        worker = store.put(Worker(label="dead"))
+        added.append(store.insert([NewJob(job_type=f"send {n}")])[0].id)
+        claim = Claim(limit=1, worker_id=worker.id, locked_by="dead", ids=(added[-1],))
+        assert len(store.claim(claim)) == 1
+        store.commit([(expire(worker.id),)])
+    alive = store.put(Worker(label="alive"))
+    kept = store.insert([NewJob(job_type="send")])[0].id
+    assert len(store.claim(Claim(limit=1, worker_id=alive.id, locked_by="alive", ids=(kept,)))) == 1
+
+    assert Upkeep(store, settings_for(any_alias)).round(me=0, unbroken_since=0.0) == 3
+
+    assert {job.status for job in store.get(added)} == {JobStatus.PENDING}
+    assert store.get([kept])[0].status is JobStatus.PROCESSING
