@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from . import conf
 from .exceptions import DataQueueError
 from .stores import stores
+
+
+@register("dataqueue")
+def check_time_zones(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Refuse USE_TZ = False: the queue stores moments, not local times."""
+    if settings.USE_TZ:
+        return []
+    return [Error("dataqueue_django needs USE_TZ = True.", hint="Set USE_TZ = True.", id="dataqueue.E002")]
 
 
 @register("dataqueue")

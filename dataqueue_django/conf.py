@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-from .domain.options import JobOptions
-from .exceptions import ConfigurationError, did_you_mean, shown
+from .domain.options import JobOptions, as_defaults
+from .domain.transitions import CRASH_LIMIT
+from .exceptions import ConfigurationError, InvalidJob, did_you_mean, shown
 
 DEFAULT_ALIAS = "default"
 ORM_STORE = "dataqueue_django.stores.orm.OrmStore"
@@ -34,10 +35,33 @@ class WorkerSettings:
     drain: float = 30.0
     hold: float = 1.0
     wedged_after: float = 60.0
-    crash_limit: int = 3
+    crash_limit: int = CRASH_LIMIT
     prepared_statements: bool = True
     listen: bool = True
     wal: bool = True
+
+
+LEAST: Mapping[str, float] = {
+    "concurrency": 1,
+    "batch_size": 1,
+    "crash_limit": 1,
+    "poll_interval": 0.001,
+    "heartbeat": 0.05,
+    "lease": 0.5,
+    "reap_every": 0.05,
+    "hold": 0.05,
+    "drain": 0,
+    "wedged_after": 0.1,
+    "completed": 0,
+    "cancelled": 0,
+    "failed": 0,
+    "events": 0,
+    "workers": 0.01,
+}
+"""The smallest value each number may have; those in WHOLE are whole numbers."""
+
+WHOLE = frozenset({"concurrency", "batch_size", "crash_limit"})
+MOST = 10_000_000.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,36 +128,41 @@ def _worker(raw: Any, where: str) -> WorkerSettings:
         raise ConfigurationError(f"{where}: HEARTBEAT must be at most half of LEASE.")
     if worker.reap_every > worker.lease:
         raise ConfigurationError(f"{where}: REAP_EVERY must not exceed LEASE.")
-    if worker.concurrency < 1:
-        raise ConfigurationError(f"{where}['CONCURRENCY'] is {worker.concurrency}; expected at least 1.")
     return worker
 
 
 def _job_defaults(raw: Any, where: str) -> JobOptions:
     names = [f.name.upper() for f in fields(JobOptions)]
     _check_mapping(raw, where, names)
-    return JobOptions(**{name.lower(): value for name, value in raw.items()})
+    options = JobOptions(**{name.lower(): value for name, value in raw.items()})
+    try:
+        return as_defaults(options)
+    except InvalidJob as why:
+        raise ConfigurationError(f"{where}: {why}") from None
 
 
 def _section(kind: type[Any], raw: Any, where: str) -> Any:
     """Return `kind` filled from upper-case keys, each value of the type of its default."""
     known = {f.name.upper(): f for f in fields(kind)}
     _check_mapping(raw, where, list(known))
-    values = {}
     for name, value in raw.items():
-        default = known[name].default
-        if isinstance(default, bool):
-            ok = isinstance(value, bool)
-        else:
-            optional = "None" in str(known[name].type)
-            ok = (value is None and optional) or (
-                isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-            )
-        if not ok:
-            expected = "True or False" if isinstance(default, bool) else "a number that is not negative"
+        expected = _expected(known[name], value)
+        if expected:
             raise ConfigurationError(f"{where}[{name!r}] is {shown(value)}; expected {expected}.")
-        values[known[name].name] = value
-    return kind(**values)
+    return kind(**{known[name].name: value for name, value in raw.items()})
+
+
+def _expected(known: Field[Any], value: Any) -> str | None:
+    """Return what a setting should have been, or None when it is fine."""
+    if isinstance(known.default, bool):
+        return None if isinstance(value, bool) else "True or False"
+    if value is None and "None" in str(known.type):
+        return None
+    kinds: Any = int if known.name in WHOLE else int | float
+    least = LEAST[known.name]
+    if isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= MOST:
+        return None
+    return f"a {'whole ' if known.name in WHOLE else ''}number of at least {least:g}"
 
 
 def _check_mapping(raw: Any, where: str, known: Any) -> None:

@@ -52,12 +52,12 @@ class JobStateError(DataQueueError):
     """The job is not in a state in which this may be done."""
 
 
-class LeaseLost(DataQueueError):
-    """This execution no longer owns its job; nothing it writes is accepted."""
-
-
 class JobAborted(DataQueueError):
-    """Raised by `signal.raise_if_aborted()` in a handler that was asked to stop."""
+    """Raised by `signal.raise_if_aborted()` in a handler that was asked to stop; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the job was asked to stop: {reason}")
+        self.reason = reason
 
 
 class GiveUp(Exception):

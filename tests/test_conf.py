@@ -37,7 +37,13 @@ def test_nothing_needs_to_be_set(settings: Any) -> None:
         ({"default": {"WORKER": {"WAL": 1}}}, r"\['WAL'\] is 1; expected True or False"),
         ({"default": {"WORKER": {"HEARTBEAT": 20}}}, r"HEARTBEAT must be at most half of LEASE"),
         ({"default": {"WORKER": {"REAP_EVERY": 31}}}, r"REAP_EVERY must not exceed LEASE"),
-        ({"default": {"WORKER": {"CONCURRENCY": 0}}}, r"\['CONCURRENCY'\] is 0; expected at least 1"),
+        ({"default": {"WORKER": {"CONCURRENCY": 0}}}, r"\['CONCURRENCY'\] is 0; expected a whole number of at least 1"),
+        ({"default": {"WORKER": {"CONCURRENCY": 2.5}}}, r"is 2.5; expected a whole number"),
+        ({"default": {"WORKER": {"LEASE": float("inf")}}}, r"\['LEASE'\] is inf; expected a number of at least 0.5"),
+        ({"default": {"WORKER": {"HOLD": 0}}}, r"\['HOLD'\] is 0; expected a number of at least 0.05"),
+        ({"default": {"JOB_DEFAULTS": {"MAX_ATTEMPTS": 0}}}, r"JOB_DEFAULTS'\]: max_attempts is 0"),
+        ({"default": {"JOB_DEFAULTS": {"IDEMPOTENCY_KEY": "k"}}}, r"idempotency_key cannot be a default"),
+        ({5: {}}, r"The alias of a queue is 5; expected a string"),
         ({"default": {"JOB_DEFAULTS": {"QUEU": "a"}}}, r"Did you mean 'QUEUE'\?"),
     ],
 )
@@ -51,6 +57,8 @@ def test_mistakes_are_named(settings: Any, setting: Any, message: str) -> None:
     ("setting", "message"),
     [
         ({"BACKEND": "no.such.Store"}, r"\['BACKEND'\] is 'no.such.Store', which cannot be imported"),
+        ({"BACKEND": "dataqueue_django.domain.retry.LONGEST"}, r"LONGEST', which is not a store"),
+        ({"OPTIONS": {"DATABASE": None}}, r"\['DATABASE'\] is None; expected a string"),
         ({"OPTIONS": {"DATABSE": "default"}}, r"unknown key 'DATABSE'. Did you mean 'DATABASE'\?"),
         ({"OPTIONS": {"DATABASE": "defalt"}}, r"is 'defalt', which DATABASES does not have. Did you mean 'default'\?"),
     ],
@@ -61,6 +69,11 @@ def test_a_store_that_cannot_be_made_says_why(settings: Any, setting: Any, messa
         _ = stores["default"]
     (error,) = run_checks(tags=["dataqueue"])
     assert re.search(message, error.msg)
+
+
+def test_local_times_are_refused(settings: Any) -> None:
+    settings.USE_TZ = False
+    assert [error.id for error in run_checks(tags=["dataqueue"])] == ["dataqueue.E002"]
 
 
 def test_an_unknown_alias_names_the_nearest() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dataqueue_django.conf import WorkerSettings
-from dataqueue_django.domain.records import FailureReason, JobStatus
 from dataqueue_django.domain.lifecycle import LEGAL_MOVES, TABLE, State
+from dataqueue_django.domain.records import FailureReason, JobStatus
 from dataqueue_django.worker.mail import ExitCode
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -27,7 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "models": set(),
     "migrations": set(),
     "stores": {"domain", "conf", "exceptions"},
-    "stores.orm": {"stores", "domain", "conf", "exceptions", "models"},
+    "stores.orm": {"stores", "domain", "conf", "exceptions", "logs", "models"},
     # what runs jobs
     "notify": {"stores", "domain", "conf", "exceptions"},
     "handlers": {"domain", "conf", "exceptions"},

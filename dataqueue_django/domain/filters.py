@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from .records import Job, JobStatus
 
@@ -18,13 +19,13 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
-    """Conditions that must all hold; an empty tuple or None means any."""
+    """Conditions that must all hold; an empty tuple means any. `held` asks for jobs that a worker has."""
 
     ids: tuple[int, ...] = ()
     statuses: tuple[JobStatus, ...] = ()
     queues: tuple[str, ...] = ()
     job_types: tuple[str, ...] = ()
-    worker_id: int | None = None
+    held: bool = False
     worker_ids: tuple[int, ...] = ()
     idempotency_keys: tuple[str, ...] = ()
 
@@ -35,7 +36,7 @@ class JobFilter:
             and (not self.statuses or job.status in self.statuses)
             and (not self.queues or job.queue in self.queues)
             and (not self.job_types or job.job_type in self.job_types)
-            and (self.worker_id is None or job.worker_id == self.worker_id)
+            and (not self.held or job.worker_id is not None)
             and (not self.worker_ids or job.worker_id in self.worker_ids)
             and (not self.idempotency_keys or job.idempotency_key in self.idempotency_keys)
         )
@@ -43,9 +44,10 @@ class JobFilter:
 
 EVERYTHING = JobFilter()
 
-COUNTABLE: dict[str, Callable[[Job], str]] = {
+COUNTABLE: dict[str, Callable[[Job], Any]] = {
     "queue": lambda job: job.queue,
     "status": lambda job: job.status.value,
     "job_type": lambda job: job.job_type,
+    "worker_id": lambda job: job.worker_id,
 }
 """The fields a count can be grouped by."""

@@ -192,9 +192,6 @@ def state_of(job: Job | None, now: datetime) -> State:
     return State.READY
 
 
-ENDED = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED})
-"""The statuses in which a job without a `ready_at` is over."""
-
 ENDINGS = frozenset(
     {
         EventType.COMPLETED,

@@ -75,6 +75,8 @@ class PeerWatch:
     """What one observer has seen of its peers' beats, and since when by its own clock."""
 
     _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
+    ripe_at: float = float("inf")
+    """When the first of the peers could qualify, should its beat stay as it is."""
 
     def silent(
         self,
@@ -92,11 +94,14 @@ class PeerWatch:
         """
         fresh: dict[int, tuple[int, float]] = {}
         gone: list[tuple[int, int]] = []
+        self.ripe_at = float("inf")
         for worker_id, current, lease in peers:
             last_beat, since = self._seen.get(worker_id, (current, now))
             since = max(since if last_beat == current else now, unbroken_since)
             fresh[worker_id] = (current, since)
             if (now if asked_at is None else asked_at) - since >= lease:
                 gone.append((worker_id, current))
+            else:
+                self.ripe_at = min(self.ripe_at, since + lease)
         self._seen = fresh
         return gone

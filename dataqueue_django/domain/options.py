@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..exceptions import InvalidJob, did_you_mean, shown
@@ -32,13 +32,11 @@ class JobOptions:
     max_attempts: int | None = None
     run_at: datetime | None = None
     timeout: float | timedelta | None = None
-    isolate: bool | None = None
     retry_delay: float | timedelta | None = None
     retry_backoff: str | bool | None = None
     retry_delay_max: float | timedelta | None = None
     tags: Iterable[str] | None = None
     idempotency_key: str | None = None
-    group_id: str | None = None
 
     def over(self, weaker: JobOptions) -> JobOptions:
         """Return these options, each one that is None taken from `weaker`."""
@@ -47,17 +45,26 @@ class JobOptions:
 
 
 OPTION_NAMES = frozenset(f.name for f in fields(JobOptions))
-ALIASES = {"force_kill_on_timeout": "isolate"}
-"""Seed names for an option."""
+ONE_JOB_S = ("run_at", "idempotency_key")
+"""Options that belong to one job and cannot be defaults of many."""
 
 
 def options_from(given: Mapping[str, Any], where: str = "add_job()") -> JobOptions:
     """Return the options in `given`; raises InvalidJob for an unknown name, naming the nearest one."""
-    renamed = {ALIASES.get(name, name): value for name, value in given.items()}
-    for name in renamed:
+    for name in given:
         if name not in OPTION_NAMES:
             raise InvalidJob(f"{where} got the unknown option {name!r}.{did_you_mean(name, OPTION_NAMES)}")
-    return JobOptions(**renamed)
+    options = JobOptions(**given)
+    return options if options.tags is None else replace(options, tags=tag_list(options.tags))
+
+
+def as_defaults(options: JobOptions) -> JobOptions:
+    """Return options that are to serve many jobs; raises InvalidJob if they could not, whatever the job."""
+    for name in ONE_JOB_S:
+        if getattr(options, name) is not None:
+            raise InvalidJob(f"{name} cannot be a default; it belongs to one job.")
+    new_job("checked", None, options)
+    return options
 
 
 def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime | None = None) -> NewJob:
@@ -76,13 +83,11 @@ def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime 
         max_attempts=whole("max_attempts", options.max_attempts, 1, MAX_ATTEMPTS, 3),
         run_at=moment("run_at", options.run_at, now),
         timeout_ms=millis("timeout", options.timeout),
-        isolate=_truth("isolate", options.isolate),
         retry_delay_ms=millis("retry_delay", options.retry_delay),
         retry_backoff=_one_of("retry_backoff", "" if backoff is None else backoff, MODES),
         retry_delay_max_ms=millis("retry_delay_max", options.retry_delay_max),
         tags=tag_list(options.tags),
         idempotency_key=key("idempotency_key", options.idempotency_key),
-        group_id=key("group_id", options.group_id),
     )
 
 
@@ -134,11 +139,14 @@ def moment(field: str, value: Any, now: datetime | None) -> datetime | None:
         return None
     if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
         raise InvalidJob(f"{field} is {shown(value)}; expected an aware datetime, as timezone.now() returns.")
-    if now is not None and value - now > TEN_YEARS:
+    try:
+        utc = value.astimezone(UTC)
+        too_late = now is not None and utc - now > TEN_YEARS
+    except OverflowError:
+        raise InvalidJob(f"{field} is {shown(value)}; expected a time within the next ten years.") from None
+    if too_late or utc.year < 2:
         raise InvalidJob(f"{field} is {shown(value)}; expected a time within the next ten years.")
-    if value.year < 2:
-        raise InvalidJob(f"{field} is {shown(value)}; expected a year after 1.")
-    return value
+    return utc
 
 
 def tag_list(value: Any) -> tuple[str, ...]:
@@ -155,12 +163,6 @@ def tag_list(value: Any) -> tuple[str, ...]:
     if len(tags) > MAX_TAGS:
         raise InvalidJob(f"tags holds {len(tags)} tags; expected at most {MAX_TAGS}.")
     return tags
-
-
-def _truth(field: str, value: Any) -> bool:
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise InvalidJob(f"{field} is {shown(value)}; expected True or False.")
 
 
 def _one_of(field: str, value: Any, words: tuple[str, ...]) -> str:

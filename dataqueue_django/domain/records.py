@@ -23,6 +23,10 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+ENDED = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED})
+"""The statuses in which a job without a `ready_at` is over."""
+
+
 class EventType(StrEnum):
     """What happened to a job; replaying a job's events gives its status and attempts."""
 
@@ -206,8 +210,7 @@ class Job:
     @property
     def is_terminal(self) -> bool:
         """Whether nothing will happen to the job any more unless somebody asks for it."""
-        ended = (JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED)
-        return self.status in ended and not self.will_retry
+        return self.status in ENDED and not self.will_retry
 
     @property
     def force_kill_on_timeout(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .changes import Add, After, Append, Change, Verb
 from .portable import clean_text
-from .records import JSON, EventType, FailureReason, JobStatus
+from .records import JSON, ClaimedJob, EventType, FailureReason, Job, JobStatus
 
 UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET", "__bool__": lambda self: False})()
 """Not given, where None is a value of its own."""
@@ -30,6 +30,11 @@ class Execution:
     attempts: int
     max_attempts: int
     crash_count: int = 0
+
+    @classmethod
+    def of(cls, job: Job | ClaimedJob) -> Execution:
+        """Return the execution that a processing job is in."""
+        return cls(job.id, job.claim_seq, job.attempts, job.max_attempts, job.crash_count)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -72,10 +72,16 @@ class Shape:
         known = [name for name, p in parameters.items() if p.kind in _NAMED]
         for key in payload:
             if key not in known and not open_ended:
-                raise InvalidPayload(f"payload.{key} is not a parameter of the handler.{did_you_mean(key, known)}")
+                raise InvalidPayload(f"{_path(key)} is not a parameter of the handler.{did_you_mean(key, known)}")
         for name in known:
             if name not in payload and parameters[name].default is inspect.Parameter.empty:
                 raise InvalidPayload(f"payload.{name} is missing; the handler requires it.")
+
+
+def _path(key: object) -> str:
+    """Return the path of a payload's key for a message, whatever the key holds."""
+    text = str(key)
+    return f"payload.{text}" if len(text) <= 80 and text.isprintable() else f"payload[{shown(key)}]"
 
 
 def shape_of(function: Callable[..., Any], takes_context: bool) -> Shape:

@@ -65,9 +65,9 @@ class Registry:
         """Return the handler of `job_type`, or None."""
         return self._handlers.get(job_type)
 
-    def known(self, job_type: str) -> Handler:
+    def known(self, job_type: object) -> Handler:
         """Return the handler of `job_type`; raises InvalidJob naming the nearest known type."""
-        handler = self.get(job_type)
+        handler = self.get(job_type) if isinstance(job_type, str) else None
         if handler is None:
             raise InvalidJob(
                 f"No handler is registered for the job type {shown(job_type)}.{did_you_mean(job_type, self._handlers)}"
@@ -100,8 +100,13 @@ def make_handler(
     backoff: BackoffRule | None = None,
 ) -> Handler:
     """Return the handler that `@job` describes; raises ConfigurationError for anything that could not run."""
-    if not callable(function):
-        raise ConfigurationError(f"@job got {shown(function)}; expected a function.")
+    _check_function(function)
+    if not isinstance(takes_context, bool):
+        raise ConfigurationError(f"@job got takes_context={shown(takes_context)}; expected True or False.")
+    if backoff is not None and not callable(backoff):
+        raise ConfigurationError(
+            f"@job got backoff={shown(backoff)}; expected a function (exception, attempt) → delay."
+        )
     try:
         word = name("job_type", job_type if job_type is not None else function.__name__)
     except InvalidJob as why:
@@ -117,6 +122,13 @@ def make_handler(
     )
 
 
+def _check_function(function: Any) -> None:
+    if isinstance(function, type) or not callable(function) or not hasattr(function, "__qualname__"):
+        raise ConfigurationError(f"@job got {shown(function)}; expected a function.")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(f"@job on {function.__qualname__}: a generator function cannot be a handler.")
+
+
 def _exceptions(option: str, given: Any) -> tuple[type[BaseException], ...]:
     kinds = given if isinstance(given, tuple | list) else (given,)
     for kind in kinds:
@@ -130,4 +142,4 @@ def _origin(function: Callable[..., Any]) -> tuple[Any, ...]:
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         return (function.__module__, function.__qualname__)
-    return (code.co_filename, function.__qualname__)
+    return (code.co_filename, function.__qualname__, code.co_firstlineno)

@@ -7,12 +7,14 @@ most once per process in 5 ms. A worker that was woken looks again after that wi
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
+import re
 import time
 from threading import Event, Lock
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .base import DeafListener, Listener, Notifier
@@ -30,7 +32,7 @@ class PostgresNotifier(Notifier):
     """One channel per alias; the message is empty, for workers look for themselves."""
 
     def __init__(self, alias: str, database: str, *, listen: bool) -> None:
-        self._channel = f"dataqueue_{alias}"
+        self._channel = channel_of(alias)
         self._database = database
         self._listen = listen
         self._sent_at = -WINDOW
@@ -47,12 +49,18 @@ class PostgresNotifier(Notifier):
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_notify(%s, '')", [self._channel])
-        except DatabaseError:
+        except Error:
             logger.debug("workers were not woken; they will find the jobs when they poll", exc_info=True)
 
     def listener(self) -> Listener:
         """See Notifier.listener."""
         return PostgresListener(connections[self._database], self._channel) if self._listen else DeafListener()
+
+
+def channel_of(alias: str) -> str:
+    """Return the channel of an alias: its name where that can be an identifier, else a digest of it."""
+    plain = re.fullmatch(r"[A-Za-z0-9_]{1,48}", alias)
+    return f"dataqueue_{alias if plain else hashlib.sha256(alias.encode()).hexdigest()[:32]}"
 
 
 class PostgresListener(Listener):

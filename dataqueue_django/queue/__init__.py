@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from django.core.signals import setting_changed
 
 from ..conf import DEFAULT_ALIAS, settings_for
@@ -21,15 +19,20 @@ class JobQueue(Adding, Finding):
     """The queue of one alias: add jobs, find them. Each method has a twin with an `a` in front for async code."""
 
 
-@cache
 def get_queue(alias: str = DEFAULT_ALIAS) -> JobQueue:
     """Return the queue of `alias`; raises ConfigurationError for an alias that DATAQUEUE does not have."""
-    return JobQueue(stores[alias], settings_for(alias), registry, notifier_for(alias))
+    store = stores[alias]
+    if alias not in _made or _made[alias].store is not store:
+        _made[alias] = JobQueue(store, settings_for(alias), registry, notifier_for(alias))
+    return _made[alias]
+
+
+_made: dict[str, JobQueue] = {}
 
 
 def _on_setting_changed(*, setting: str, **_: object) -> None:
     if setting in ("DATAQUEUE", "DATABASES"):
-        get_queue.cache_clear()
+        _made.clear()
 
 
 setting_changed.connect(_on_setting_changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -59,7 +60,7 @@ class Adding(QueueBase):
         if handler is not None:
             options = options.over(handler.options)
             handler.shape.check(payload)
-        return new_job(job_type, payload, options.over(self.settings.job_defaults))
+        return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
 
     def insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
@@ -85,11 +86,16 @@ class Adding(QueueBase):
                 ids += [answer.id for answer in self.insert(lot)]
         return ids
 
-    def added(self, spec: NewJob, answer: Inserted) -> AddedJob:
-        """Return the record of a job just inserted, or of the one that was found instead."""
-        if not answer.existed:
-            return _as_added(spec, answer)
-        found = self.store.get([answer.id])[0]
+    def add(self, spec: NewJob) -> AddedJob:
+        """Insert a described job and return its record, or that of the job that has its idempotency key."""
+        while True:
+            answer = self.insert([spec])[0]
+            if not answer.existed:
+                return _as_added(spec, answer)
+            if kept := self.store.get([answer.id]):  # else it was deleted in between, and the key is free again
+                return self._as_kept(spec, kept[0])
+
+    def _as_kept(self, spec: NewJob, found: Job) -> AddedJob:
         differs = (found.job_type, found.payload) != (spec.job_type, spec.payload)
         if differs:
             logger.warning(
@@ -101,12 +107,19 @@ class Adding(QueueBase):
         return AddedJob(**values, existed=True, payload_differs=differs)
 
     def _describe_each(self, jobs: Iterable[Any], allow_unknown: bool) -> Iterator[NewJob]:
-        for n, given in enumerate(jobs):
+        for n, given in enumerate(iterable("add_jobs()", jobs)):
             if not isinstance(given, Mapping) or "job_type" not in given:
                 raise InvalidJob(f"Job {n} is {shown(given)}; expected a mapping with 'job_type' and 'payload'.")
             rest = {name: value for name, value in given.items() if name not in ("job_type", "payload")}
             options = options_from(rest, f"Job {n}")
             yield self.describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
+
+
+def iterable(where: str, given: Any) -> Iterable[Any]:
+    """Return `given` if jobs can be read from it one after the other; raises InvalidJob otherwise."""
+    if isinstance(given, Mapping | str | bytes) or not isinstance(given, Iterable):
+        raise InvalidJob(f"{where} got {shown(given)}; expected an iterable, such as a list.")
+    return given
 
 
 def _as_added(spec: NewJob, answer: Inserted) -> AddedJob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 from asgiref.sync import sync_to_async
 
 from ..conf import DEFAULT_ALIAS
-from ..domain.options import JobOptions, options_from
-from ..exceptions import ConfigurationError, InvalidJob, InvalidPayload, shown
+from ..domain.options import JobOptions, as_defaults, options_from
+from ..exceptions import ConfigurationError, InvalidJob, shown
 from ..handlers.registry import BackoffRule, Handler, make_handler, registry
-from .adding import AddedJob
+from .adding import AddedJob, iterable
 
 if TYPE_CHECKING:
     from ..worker.context import JobContext
@@ -32,14 +32,11 @@ class Options(TypedDict, total=False):
     max_attempts: int
     run_at: datetime | None
     timeout: float | timedelta | None
-    isolate: bool
-    force_kill_on_timeout: bool
     retry_delay: float | timedelta | None
     retry_backoff: str | bool
     retry_delay_max: float | timedelta | None
     tags: Iterable[str] | None
     idempotency_key: str | None
-    group_id: str | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class BoundJob(Generic[P]):
         """
         payload = self.handler.shape.payload_from(args, kwargs)
         spec = self._queue.describe(self.handler.job_type, payload, self.options, allow_unknown=True)
-        return self._queue.added(spec, self._queue.insert([spec])[0])
+        return self._queue.add(spec)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
         """`enqueue` for async code."""
@@ -74,10 +71,9 @@ class BoundJob(Generic[P]):
         queue, job_type = self._queue, self.handler.job_type
         if self.options.idempotency_key is not None:
             raise InvalidJob("enqueue_many() cannot give many jobs one idempotency_key; use add_jobs().")
-        if isinstance(payloads, Mapping | str | bytes):
-            raise InvalidPayload(f"enqueue_many() got {shown(payloads)}; expected an iterable of payloads.")
         return queue.insert_all(
-            queue.describe(job_type, payload, self.options, allow_unknown=True) for payload in payloads
+            queue.describe(job_type, payload, self.options, allow_unknown=True)
+            for payload in iterable("enqueue_many()", payloads)
         )
 
     async def aenqueue_many(self, payloads: Iterable[Any]) -> list[int]:
@@ -154,9 +150,9 @@ def _define(
 ) -> JobDefinition[..., Any]:
     policy = {key: settings.pop(key) for key in Policy.__annotations__ if key in settings}
     try:
-        options = options_from(settings, "@job")
+        options = as_defaults(options_from(settings, "@job"))
     except InvalidJob as why:
-        raise ConfigurationError(str(why)) from None
+        raise ConfigurationError(f"@job on {getattr(function, '__qualname__', function)!s}: {why}") from None
     handler = make_handler(function, job_type=name, takes_context=takes_context, options=options, **policy)
     registry.register(handler)
     return JobDefinition(handler)

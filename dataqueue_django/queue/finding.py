@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..domain.records import Job, JobEvent
+from ..exceptions import InvalidFilter, shown
 from .aio import with_async_twins
 from .base import QueueBase
 
@@ -13,9 +14,16 @@ class Finding(QueueBase):
 
     def get_job(self, job_id: int) -> Job | None:
         """Return the job with this id, or None (seed 001 "getJob")."""
-        found = self.store.get([job_id])
+        found = self.store.get([_id(job_id)])
         return found[0] if found else None
 
     def get_job_events(self, job_id: int) -> list[JobEvent]:
         """Return what happened to a job, oldest first; an empty list for an unknown id (seed 001 "getJobEvents")."""
-        return self.store.events(job_id, limit=10_000)
+        return self.store.events(_id(job_id), limit=10_000)
+
+
+def _id(given: object) -> int:
+    """Return a job's id; raises InvalidFilter for what cannot be one. Ids beyond 64 bits are those of no job."""
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise InvalidFilter(f"job_id is {shown(given)}; expected a whole number.")
+    return given if abs(given) < 2**63 else 0

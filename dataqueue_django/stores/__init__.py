@@ -6,7 +6,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from ..conf import settings_for
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, shown
 from .base import Features, Store
 
 __all__ = ["Features", "Store", "stores"]
@@ -20,6 +20,8 @@ class Stores:
 
     def __getitem__(self, alias: str) -> Store:
         """Return the store of `alias`; raises ConfigurationError for an unknown alias or backend."""
+        if not isinstance(alias, str):
+            raise ConfigurationError(f"The alias of a queue is {shown(alias)}; expected a string.")
         if alias not in self._made:
             self._made[alias] = self._make(alias)
         return self._made[alias]
@@ -36,7 +38,9 @@ class Stores:
             raise ConfigurationError(
                 f"DATAQUEUE[{alias!r}]['BACKEND'] is {settings.backend!r}, which cannot be imported: {why}"
             ) from why
-        store: Store = backend(alias, settings.options)
+        store = backend(alias, settings.options) if callable(backend) else None
+        if not isinstance(store, Store):
+            raise ConfigurationError(f"DATAQUEUE[{alias!r}]['BACKEND'] is {settings.backend!r}, which is not a store.")
         return store
 
 

@@ -97,7 +97,7 @@ class Store(ABC):
         """Return up to `limit` jobs that match, in `order`, beyond the id `after`."""
 
     @abstractmethod
-    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[Any, ...], int]:
         """Return how many jobs match, per combination of the fields `by`; `{(): n}` without them."""
 
     @abstractmethod
@@ -162,6 +162,10 @@ class Store(ABC):
     def is_lost_connection(self, error: BaseException) -> bool:
         """Return whether `error` means that the store could not be reached, so that the same call may be repeated."""
         return isinstance(error, ConnectionError)
+
+    def refuses_value(self, error: BaseException) -> bool:
+        """Return whether `error` means that a value given can never be stored, so that repeating cannot help."""
+        return isinstance(error, ValueError | TypeError | OverflowError)
 
     def private_session(self) -> PrivateSession:
         """Return a context in which the current thread talks to the store over a connection of its own."""

@@ -105,7 +105,7 @@ class MemoryStore(Store):
                 found = [job for job in found if (job.id < after if newest else job.id > after)]
             return [_copy(job) for job in found[:limit]]
 
-    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[Any, ...], int]:
         """See Store.count."""
         with self._lock:
             found = filter(where.matches, self._jobs.values())

@@ -12,7 +12,7 @@ from ..domain.records import Claim, ClaimedJob
 from ..handlers import Registry
 from ..stores import Store
 from .pace import Pace
-from .slots import Slots
+from .slots import MOST_THREADS, Slots
 
 POLL_LISTENING, POLL_DEAF = 5.0, 1.0
 """Seconds between two looks of an idle worker that hears wake-ups, and of one that does not."""
@@ -20,9 +20,13 @@ POLL_LISTENING, POLL_DEAF = 5.0, 1.0
 ECHO = 0.010
 """A job added within the notifier's window after another has no wake-up of its own: look again after this long."""
 
-LOOK_EVERY, QUIET_FOR, LOUD_FOR = 10.0, 30.0, 300.0
-"""Seconds: how often a busy worker looks for jobs that must run alone, how long it then lets its slots run empty, and
-how long it works on before it tries again if that was not enough."""
+LOOK_EVERY, QUIET_FOR = 10.0, 30.0
+"""Seconds: how often a busy worker looks for jobs that must run alone, and how long it then lets its slots run empty
+the first time. If that was not enough it works on for twice as long, and is quiet for twice as long the next time."""
+
+SHORTEST_PAUSE = 0.05
+"""Seconds before a job that is due but could not be claimed, since somebody holds its row, is looked for again; doubled
+while that goes on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +68,16 @@ class Claiming:
         self._alone_next = False
         self._look_at = time.monotonic() + LOOK_EVERY
         self._quiet_until = 0.0
+        self._quiet_for = QUIET_FOR
+        self._vain_looks = 0
 
-    @property
-    def at(self) -> float:
-        """The monotonic time of the next claim, should there be room."""
-        return self._at
+    def due_at(self, *, idle: bool) -> float:
+        """Return the monotonic time of the next claim; infinite while only an ending handler can make room for one."""
+        if self._alone_next:
+            return self._at if idle else float("inf")
+        if time.monotonic() < self._quiet_until:
+            return self._at if idle else self._quiet_until
+        return self._at if self.room() > 0 else float("inf")
 
     def types(self) -> tuple[str, ...]:
         """Return the job types this worker can run and wants."""
@@ -85,7 +94,16 @@ class Claiming:
 
     def room(self) -> int:
         """Return how many jobs would be claimed now."""
-        return self.pace.limit(self._slots.room(), self._slots.held(), self._slots.size)
+        limit = self.pace.limit(self._slots.room(), self._slots.held(), self._slots.size)
+        spare = self._slots.spare_threads()
+        return min(limit, spare) if self._slots.size > MOST_THREADS and spare > 0 else limit
+
+    def _startable(self) -> tuple[str, ...]:
+        """The wanted types that could start: with every thread busy and slots left, only those with async handlers."""
+        if self._slots.size <= MOST_THREADS or self._slots.spare_threads() > 0:
+            return self.types() or NO_TYPES
+        known = ((name, self._handlers.get(name)) for name in self.types())
+        return tuple(name for name, handler in known if handler is not None and handler.is_async)
 
     def next(self, worker_id: int, label: str, *, idle: bool) -> Claim | None:
         """Return what to ask for now; None while there is no room or it is too early."""
@@ -96,15 +114,16 @@ class Claiming:
         if alone:
             return self._claim(worker_id, label, 1, crashed=True) if idle else None
         limit = self.room()
-        return self._claim(worker_id, label, limit) if limit > 0 else None
+        types = self._startable()
+        return self._claim(worker_id, label, limit, types=types) if limit > 0 and types else None
 
     def answered(self, claim: Claim, jobs: list[ClaimedJob], sent_at: float, *, idle: bool) -> None:
         """Plan from a claim's answer: go on while jobs come, then try one that must run alone, then sleep."""
-        self.found_nothing = not jobs and bool(claim.crashed)
+        self.found_nothing = not jobs and (bool(claim.crashed) or not idle)
         if claim.crashed:
-            self._alone_next, self._quiet_until = False, 0.0
+            self._alone_next, self._quiet_until, self._quiet_for = False, 0.0, QUIET_FOR
         if jobs:
-            self._at = 0.0
+            self._at, self._vain_looks = 0.0, 0
         elif not claim.crashed and idle:
             self._alone_next, self._at = True, 0.0
         else:
@@ -116,7 +135,10 @@ class Claiming:
         poll = given or (POLL_LISTENING if self._hears() else POLL_DEAF)
         pause = poll * random.uniform(0.9, 1.1)
         due = self._store.next_ready_in(claim)
-        self._at = sent_at + (pause if due is None else min(pause, due + 0.001))
+        if due is not None:
+            self._vain_looks = self._vain_looks + 1 if due < 0.001 else 0
+            pause = min(pause, max(due + 0.001, SHORTEST_PAUSE * 2**self._vain_looks if self._vain_looks else 0.0))
+        self._at = sent_at + pause
         if self._echo_at > time.monotonic():
             self._at = min(self._at, self._echo_at)
 
@@ -129,17 +151,20 @@ class Claiming:
         self._look_at = now + LOOK_EVERY
         if not self._store.would_find(self._claim(worker_id, label, 1, crashed=True)):
             return False
-        self._quiet_until, self._look_at = now + QUIET_FOR, now + QUIET_FOR + LOUD_FOR
+        self._quiet_until, self._look_at = now + self._quiet_for, now + 3 * self._quiet_for
+        self._quiet_for *= 2
         return True
 
-    def _claim(self, worker_id: int, label: str, limit: int, *, crashed: bool = False) -> Claim:
+    def _claim(
+        self, worker_id: int, label: str, limit: int, *, crashed: bool = False, types: tuple[str, ...] = ()
+    ) -> Claim:
         return Claim(
             limit=limit,
             worker_id=worker_id,
             locked_by=label,
             queues=self._options.queues,
             exclude_queues=self._options.exclude_queues,
-            job_types=self.types() or NO_TYPES,
+            job_types=types or self.types() or NO_TYPES,
             crashed=crashed,
         )
 

@@ -18,8 +18,7 @@ from django.db import connections
 
 from ..logs import worker as logger
 from .connections import ThreadConnections
-from .slots import Run, Slots
-from .threads import MOST_THREADS
+from .slots import MOST_THREADS, Run, Slots
 
 Call = tuple["Future[Any]", Callable[[], Any]]
 
@@ -184,6 +183,8 @@ class LentThread(Executor):
                 back, calls = thread, []
             else:
                 self._thread, back, calls, self._early = thread, None, self._early, []
+            if back is None:
+                thread.submit(_refresh)
             for call in calls:
                 thread.submit(_settle, call)
         if back is not None:
@@ -213,6 +214,18 @@ def _settle(call: Call) -> None:
 _here = local()
 
 
+def _my_connections() -> ThreadConnections:
+    if not hasattr(_here, "connections"):
+        _here.connections = ThreadConnections()
+    mine: ThreadConnections = _here.connections
+    return mine
+
+
+def _refresh() -> None:
+    """Runs in a lent thread before its handler's first call."""
+    _my_connections().before()
+
+
 def _end(thread: ThreadPoolExecutor) -> None:
     """Close a thread's connections and let it end, without waiting for either."""
     thread.submit(connections.close_all)
@@ -220,6 +233,4 @@ def _end(thread: ThreadPoolExecutor) -> None:
 
 
 def _tidy() -> None:
-    if not hasattr(_here, "connections"):
-        _here.connections = ThreadConnections()
-    _here.connections.after()
+    _my_connections().after()

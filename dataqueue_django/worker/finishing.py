@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 from ..domain.changes import Alternatives, Committed, Verdict
 from ..domain.records import Claim, ClaimedJob, FailureReason
-from ..domain.transitions import Fault, fail
+from ..domain.transitions import Execution, Fault, fail
 from ..logs import state_change
 from ..logs import worker as logger
 from ..stores import Store
 from .begun import BegunTable
-from .outcomes import execution_of
 
 MOST = 100
 """Outcomes in one call."""
@@ -45,6 +44,8 @@ class Finisher:
         self._store = store
         self._begun = begun
         self._outgoing: list[Outgoing] = []
+        self.claim_unknown = False
+        """Whether the last exchange may have claimed jobs that it did not return."""
 
     def add(self, job: ClaimedJob, item: Alternatives) -> None:
         """Take charge of an outcome."""
@@ -67,6 +68,7 @@ class Finisher:
     def exchange(self, claim: Claim | None) -> list[ClaimedJob]:
         """Store what is due and claim; returns the claimed jobs. Raises when the store cannot be used."""
         now = time.monotonic()
+        self.claim_unknown = False
         batch = [out for out in self._outgoing if out.not_before <= now][:MOST]
         try:
             results, jobs = self._store.exchange([out.item for out in batch], claim)
@@ -74,9 +76,12 @@ class Finisher:
             self._mark_unsure(batch)
             if self._store.is_lost_connection(error):
                 raise
-            logger.warning("a batch of %d outcomes was refused and is stored in parts: %s", len(batch), error)
+            if not batch:
+                raise
+            logger.warning("a batch of %d outcomes was refused and is stored in parts", len(batch), exc_info=True)
+            self.claim_unknown = claim is not None
             self._store_in_parts(batch)
-            return self._store.claim(claim) if claim is not None else []
+            return []
         self._settle(batch, results)
         return jobs
 
@@ -90,13 +95,21 @@ class Finisher:
             if self._store.is_lost_connection(error):
                 raise
             if len(batch) == 1:
-                self._replace(batch[0], error)
+                self._replace_or_wait(batch[0], error)
                 return
             middle = len(batch) // 2
             self._store_in_parts(batch[:middle])
             self._store_in_parts(batch[middle:])
         else:
             self._settle(batch, results)
+
+    def _replace_or_wait(self, out: Outgoing, error: Exception) -> None:
+        """Only a value can be to blame on an outcome; anything else is the store's, and may pass."""
+        if self._store.refuses_value(error):
+            self._replace(out, error)
+        else:
+            logger.error("the outcome of job %d cannot be stored now", out.job.id, exc_info=error)
+            self._postpone(out)
 
     def _replace(self, out: Outgoing, error: Exception) -> None:
         """Store a failure in the place of an outcome that cannot be stored.
@@ -106,19 +119,19 @@ class Finisher:
         """
         message = f"the outcome could not be stored ({type(error).__name__})"
         fault = Fault(reason=FailureReason.INVALID_OUTPUT, type="InvalidOutput", message=message)
-        failure: Alternatives = (fail(execution_of(out.job), fault, retry_in=None),)
+        failure: Alternatives = (fail(Execution.of(out.job), fault, retry_in=None),)
         try:
             result = self._store.commit([failure], wait=False)[0]
         except Exception as why:
             if self._store.is_lost_connection(why):
                 raise
-            logger.warning("the store refuses any outcome of job %d: %s", out.job.id, why)
+            logger.warning("the store refuses any outcome of job %d", out.job.id, exc_info=why)
             self._postpone(out)
             return
         if result.verdict is Verdict.BUSY:
             self._postpone(out)
             return
-        logger.error("the outcome of job %d could not be stored: %s", out.job.id, error)
+        logger.error("the outcome of job %d could not be stored: %s", out.job.id, type(error).__name__)
         out.item = failure
         self._settle([out], [result])
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 
 from ..conf import WorkerSettings
-from ..domain.changes import Alternatives
+from ..domain.changes import Alternatives, Verdict
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import expire, stop
 from ..domain.records import Worker
@@ -64,18 +64,21 @@ class Membership:
         """Let others see that this worker takes no new jobs."""
         self._store.commit([(stop(self.id),)])
 
-    def release_unknown(self, known: Collection[tuple[int, int]]) -> int:
-        """After a call whose answer never came: give back the jobs it claimed, which nobody here knows of.
+    def holds_more_than(self, known: int) -> bool:
+        """Return whether the store has more jobs under this worker than `known`."""
+        return self._store.count(JobFilter(worker_ids=(self.id,)))[()] > known
+
+    def release_unknown(self, known: Collection[tuple[int, int]]) -> bool:
+        """Give back the jobs of this worker that nobody here knows of, claimed by a call whose answer never came.
 
         `known` are (job id, claim_seq): the call may have stored a job's outcome and claimed the same job again.
+        Returns False when somebody else holds one of them, so that it has to be tried again.
         """
-        mine = self._store.query(JobFilter(worker_id=self.id), order=Order.OLDEST, limit=1000)
+        mine = self._store.query(JobFilter(worker_ids=(self.id,)), order=Order.OLDEST, limit=1000)
         items: list[Alternatives] = [
-            (release(Execution(job.id, job.claim_seq, job.attempts, job.max_attempts), why="unknown_commit"),)
-            for job in mine
-            if (job.id, job.claim_seq) not in known
+            (release(Execution.of(job), why="unknown_commit"),) for job in mine if (job.id, job.claim_seq) not in known
         ]
-        return sum(result.applied for result in self._store.commit(items))
+        return all(result.verdict is not Verdict.BUSY for result in self._store.commit(items, wait=False))
 
     def leave(self) -> None:
         """Expire the own row: nothing of this worker is left to be observed."""

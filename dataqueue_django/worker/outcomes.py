@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import traceback
 from dataclasses import dataclass
@@ -57,14 +58,9 @@ class Released:
 Outcome = Completed | Failed | Snoozed | Released
 
 
-def execution_of(job: ClaimedJob) -> Execution:
-    """Return the name and the counters of the execution a claim began."""
-    return Execution(job.id, job.claim_seq, job.attempts, job.max_attempts, job.crash_count)
-
-
 def change_for(job: ClaimedJob, outcome: Outcome, context: JobContext | None = None) -> Alternatives:
     """Return what to commit for an outcome."""
-    run = execution_of(job)
+    run = Execution.of(job)
     progress = context.final_progress() if context is not None else None
     match outcome:
         case Completed(output):
@@ -95,9 +91,22 @@ def outcome_of_error(
 def _judged(error: BaseException, job: ClaimedJob, handler: Handler | None, abort: AbortReason | None) -> Outcome:
     if isinstance(error, Snooze) and (seconds := _seconds(error.delay)) is not None:
         return Snoozed(seconds)
-    if isinstance(error, JobAborted) and abort in (AbortReason.SHUTDOWN, AbortReason.LEASE_LOST):
-        return Released(abort.value)
+    stopped = _stopped_by(error, abort)
+    if stopped is not None:
+        return Released(stopped.value)
     return Failed(fault_of(error, _reason(error, handler, abort)), _retry_in(error, job, handler), error)
+
+
+def _stopped_by(error: BaseException, abort: AbortReason | None) -> AbortReason | None:
+    """Return why the handler was cut off, if it was for reasons that are not the job's own.
+
+    What raise_if_aborted() saw counts, even if the lease has been renewed since.
+    """
+    if isinstance(error, JobAborted):
+        abort = AbortReason(error.reason)
+    elif not isinstance(error, asyncio.CancelledError):
+        return None
+    return abort if abort in (AbortReason.SHUTDOWN, AbortReason.LEASE_LOST) else None
 
 
 def fault_of(error: BaseException, reason: FailureReason) -> Fault:

@@ -21,17 +21,23 @@ class Pace:
     def __init__(self, most: int | None = None) -> None:
         self._most = MOST if most is None else most
         self._means: dict[str, tuple[float, float]] = {}
+        self._stalled = False
 
     def ran(self, job_type: str, seconds: float) -> None:
         """Note how long a job took."""
+        self._stalled = False
         mean, _ = self._means.get(job_type, (seconds, 0.0))
         self._means[job_type] = (mean + WEIGHT * (seconds - mean), time.monotonic())
+
+    def stalled(self) -> None:
+        """Note that jobs claimed ahead did not start in time: no more of that until something has ended again."""
+        self._stalled = True
 
     def ahead(self, slots: int) -> int:
         """Return how many jobs may be held beyond the free slots."""
         now = time.monotonic()
         means = [mean for mean, at in self._means.values() if now - at < RECENT]
-        if not means or max(means) >= SHORT:
+        if self._stalled or not means or max(means) >= SHORT:
             return 0
         return min(self._most, int(slots * AHEAD / max(max(means), 1e-6)))
 

@@ -15,7 +15,8 @@ from queue import Empty, SimpleQueue
 
 from ..domain.changes import Alternatives
 from ..domain.records import Claim, ClaimedJob, EventType
-from ..domain.transitions import release, write_progress
+from ..domain.transitions import Execution, release, write_progress
+from ..exceptions import JobStateError
 from ..logs import handler_error, state_change
 from ..logs import worker as logger
 from ..queue import JobQueue
@@ -29,13 +30,16 @@ from .finishing import Finisher
 from .heart import Heart
 from .mail import ExitCode
 from .membership import Membership
-from .outcomes import Failed, Outcome, Released, change_for, execution_of, timed_out
+from .outcomes import Failed, Outcome, Released, change_for, timed_out
 from .signal import AbortReason, AbortSignal
 from .slots import Run, Slots
 from .threads import HandlerThreads
 from .upkeep import Upkeep
 
 LONGEST_SLEEP = 5.0
+STALE_LOOK = 0.2
+"""Seconds between two looks whether the heart has reached the store again."""
+
 PROGRESS_EVERY = 0.5
 LAST_TRIES, LAST_SECONDS = 3, 2.0
 """How often a worker that ends tries to give its jobs back, and how long it waits for records that somebody else holds;
@@ -104,13 +108,21 @@ class Processor:
     # -- the loop
 
     def run(self) -> int:
-        """Work until told to stop; an unreachable store is waited for. Returns how it ended."""
+        """Work until told to stop; an unreachable store is waited for. Returns how it ended.
+
+        Raises JobStateError inside a transaction of the caller's, which a worker's claims must not be part of.
+        """
+        if self._store.in_transaction():
+            raise JobStateError("A worker cannot run inside a transaction; call it outside of atomic().")
         with self._session:
             self._threads.start()
-            while self._exit is None:
-                self._turn()
-                self._read_mail()
-            self._wind_up()
+            try:
+                while self._exit is None:
+                    self._turn()
+                    self._read_mail()
+                self._wind_up()
+            finally:
+                self._heart.stop()
         return self._exit
 
     def _turn(self) -> None:
@@ -127,9 +139,7 @@ class Processor:
             self._membership.register(queues=self.options.queues, job_types=types, concurrency=self._slots.size)
             self._unsure = False
         if self._unsure:
-            running = {(run.job.id, run.job.claim_seq) for run in self._open}
-            self._membership.release_unknown(running | self._finisher.executions())
-            self._unsure = False
+            self._unsure = not self._membership.release_unknown(self._known())
         self._look_after_others()
         self._return_unstarted()
         self._save_progress()
@@ -141,6 +151,7 @@ class Processor:
         """Commit what ended and claim what can start, in one call where the store can do that."""
         sent_at = time.monotonic()
         jobs = self._finisher.exchange(claim)
+        self._unsure = self._unsure or self._finisher.claim_unknown
         if claim is None:
             return
         if self._heart.must_stop():  # the answer took so long that somebody may own these jobs by now
@@ -158,9 +169,19 @@ class Processor:
         self._slots.hold(runs)
 
     def _next_claim(self) -> Claim | None:
-        if self._stop_at is not None or self._alone is not None or self._heart.must_stop():
+        if self._stop_at is not None or self._runs_alone() or self._heart.must_stop():
             return None
         return self._claiming.next(self._membership.id, self.label, idle=self._is_idle())
+
+    def _runs_alone(self) -> bool:
+        """Whether a job that must run alone has not left its slot yet."""
+        if self._alone not in self._open and self._alone not in self._slots.running():
+            self._alone = None
+        return self._alone is not None
+
+    def _known(self) -> set[tuple[int, int]]:
+        """The executions that this process knows to be its own, as (job id, claim_seq)."""
+        return {(run.job.id, run.job.claim_seq) for run in self._open} | self._finisher.executions()
 
     def _look_after_others(self) -> None:
         now = time.monotonic()
@@ -169,10 +190,13 @@ class Processor:
         self._reap_at = now + self.settings.reap_every * random.uniform(0.9, 1.0)
         if self._upkeep.round(self._membership.id, self._heart.unbroken_since()):
             self._claiming.soon()
+        self._reap_at = min(self._reap_at, self._upkeep.ripe_at + 0.01)
+        self._unsure = self._unsure or self._membership.holds_more_than(len(self._known()))
 
     def _return_unstarted(self) -> None:
         """Give back jobs that were claimed ahead and have not started in time."""
         for run in self._slots.withdraw(time.monotonic() - self.settings.hold):
+            self._claiming.pace.stalled()
             self._close(run, _release(run.job, "not_started"))
 
     def _save_progress(self) -> None:
@@ -183,7 +207,7 @@ class Processor:
         self._report_at = now + PROGRESS_EVERY
         runs, self._reporting = self._reporting, set()
         found = [(run, fields) for run in runs & self._open if (fields := run.context.unsaved_progress())]
-        items = [(write_progress(execution_of(run.job), fields),) for run, fields in found]
+        items = [(write_progress(Execution.of(run.job), fields),) for run, fields in found]
         self._store.commit(items, wait=False)
 
     def _carefully(self, action: Callable[[], None]) -> None:
@@ -253,8 +277,6 @@ class Processor:
         """Hand the outcome of a run to the finisher; here it is over."""
         self._open.discard(run)
         self._reporting.discard(run)
-        if run is self._alone:
-            self._alone = None
         self._finisher.add(run.job, item)
         self._claiming.soon()
 
@@ -278,7 +300,8 @@ class Processor:
     def _open_letter(self, letter: mail.Letter) -> None:
         match letter:
             case mail.Ended(run, item):
-                self._claiming.pace.ran(run.job.job_type, run.seconds)
+                if run.began_at is not None:
+                    self._claiming.pace.ran(run.job.job_type, run.seconds)
                 self._close(run, item)
             case mail.Returned(_):
                 self._claiming.soon()
@@ -300,21 +323,27 @@ class Processor:
         if self._exit is not None:
             return 0.0
         now = time.monotonic()
-        store = [self._reap_at, self._finisher.due_at]
+        stale = self._heart.must_stop()
+        store = [self._finisher.due_at, now + STALE_LOOK if stale else self._reap_at]
         if self._reporting:
             store.append(self._report_at)
         if self._slots.held():
             store.append(now + self.settings.hold / 2)
-        if self._stop_at is None and self._alone is None and self._claiming.room() > 0:
-            store.append(self._claiming.at)
+        if self._stop_at is None and not stale and not self._runs_alone():
+            store.append(self._claiming.due_at(idle=self._is_idle()))
         moments = [max(min(store), self._not_before), now + LONGEST_SLEEP]
         if self._stop_at is not None:
             moments.append(self._stop_at)
         moments += [run.deadline for run in self._slots.running() if run.deadline and not run.decided]
         return max(0.0, min(moments) - now)
 
-    def _is_idle(self) -> bool:
+    def _is_done(self) -> bool:
+        """Whether every outcome is stored; a handler past its deadline may still hold a slot."""
         return not self._open and self._finisher.empty
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is left to store and no handler runs."""
+        return self._is_done() and not self._slots.running()
 
     # -- losing the lease, and ending
 
@@ -323,11 +352,13 @@ class Processor:
         if not self._membership.lost(worker_id):
             return
         logger.error("worker %d was taken for dead: its jobs are given up and it registers anew", worker_id)
-        self._open.difference_update(self._slots.withdraw())
+        for run in self._slots.withdraw():
+            self._close(run, _release(run.job, "lease_lost"))
         for run in self._slots.running():
             run.abort(AbortReason.LEASE_LOST)
-        self._alone = None
-        self._claiming.soon()
+        self._reap_at = (
+            time.monotonic() + self.settings.heartbeat
+        )  # what never began is released before it is reclaimed
 
     def _begin_to_stop(self) -> None:
         if self._stop_at is not None:
@@ -341,9 +372,8 @@ class Processor:
 
     def _look_for_the_end(self) -> None:
         now = time.monotonic()
-        if (self._stop_at is not None and (self._is_idle() or now >= self._stop_at)) or (
-            self.options.burst and self._is_idle() and self._claiming.found_nothing
-        ):
+        drained = self._stop_at is not None and (self._is_done() or now >= self._stop_at)
+        if drained or (self.options.burst and self._is_done() and self._claiming.found_nothing):
             self._exit = ExitCode.DRAINED
         elif self._is_wedged(now):
             self._exit = ExitCode.WEDGED
@@ -375,24 +405,23 @@ class Processor:
         code = self._exit
         self._open_all(self._next_letter(0.0))  # outcomes that were posted meanwhile
         self._exit = code
-        for _ in range(LAST_TRIES):
-            self._carefully(self._leave)
-            if self._membership.row is None:
-                break
-            time.sleep(max(0.0, self._not_before - time.monotonic()))
-        else:
-            logger.error("the last jobs could not be given back; other workers will reclaim them")
         self._heart.stop()
         self._loop.stop()
+        for _ in range(LAST_TRIES):
+            self._carefully(self._leave)
+            if self._membership.row is None and self._finisher.empty:
+                return
+            time.sleep(max(0.0, self._not_before - time.monotonic()))
+        logger.error("the last jobs could not be given back; other workers will reclaim them")
 
     def _leave(self) -> None:
-        if self._membership.row is None:
-            return
+        """Store what is left, also after the row was lost: it may still be ours."""
         until = time.monotonic() + LAST_SECONDS
         while not self._finisher.empty and time.monotonic() < until:
             time.sleep(max(0.0, min(self._finisher.due_at, until) - time.monotonic()))
             self._finisher.exchange(None)
-        self._membership.leave()
+        if self._membership.row is not None:
+            self._membership.leave()
 
 
 def _log_error(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
@@ -401,4 +430,4 @@ def _log_error(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
 
 
 def _release(job: ClaimedJob, why: str) -> Alternatives:
-    return (release(execution_of(job), why=why),)
+    return (release(Execution.of(job), why=why),)

@@ -67,7 +67,7 @@ class AbortSignal:
         """Raise JobAborted if the handler should stop."""
         reason = self.reason
         if reason is not None:
-            raise JobAborted(f"the job was asked to stop: {reason.value}")
+            raise JobAborted(reason.value)
 
     def abort(self, reason: AbortReason) -> None:
         """Set the signal; the first reason stays."""

@@ -55,6 +55,10 @@ class Run:
             self.cancel()
 
 
+MOST_THREADS = 64
+"""More threads than this only take turns; slots beyond it are for async handlers."""
+
+
 class Slots:
     """At most `size` running jobs of both kinds; the rest wait in claim order."""
 
@@ -67,7 +71,7 @@ class Slots:
         self._was_full = False
         self.on_async: Callable[[], None] = lambda: None
         self.on_room: Callable[[Run], None] = lambda run: None
-        """Called with the run that left when there is room again after `room` found none."""
+        """Called with the run that left when there is room again after `room` found none, and when nothing runs."""
 
     def hold(self, runs: list[Run]) -> None:
         """Add claimed jobs, in claim order."""
@@ -95,7 +99,7 @@ class Slots:
             self._running.discard(run)
             self._changed.notify()
             wake_loop = bool(self._held[True])
-            tell = self._was_full and not any(self._held.values())
+            tell = (self._was_full or not self._running) and not any(self._held.values())
             self._was_full = self._was_full and not tell
         if wake_loop:
             self.on_async()
@@ -138,6 +142,12 @@ class Slots:
         """Return how many jobs wait for a slot."""
         with self._changed:
             return sum(map(len, self._held.values()))
+
+    def spare_threads(self) -> int:
+        """Return how many more synchronous handlers could run at once."""
+        with self._changed:
+            busy = sum(not run.is_async for run in self._running) + len(self._held[False])
+            return max(0, min(self.size, MOST_THREADS) - busy)
 
     def room(self) -> int:
         """Return how many more jobs could start at once."""

@@ -31,6 +31,9 @@ STEADY = 5.0
 
 LONGEST_PAUSE = 5.0
 
+PATIENCE = 30.0
+"""Seconds after the first signal in which the database is still waited for; none after the second."""
+
 
 @dataclass(eq=False, slots=True)
 class Child:
@@ -65,11 +68,13 @@ class Supervisor:
         queue: JobQueue,
         command: Callable[[int], Sequence[str]],
         processes: int,
+        *,
+        burst: bool = False,
         changed_files: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self._queue = queue
         self._command = command
-        self._processes = processes
+        self._burst = burst
         self._changed_files = changed_files
         self._news: SimpleQueue[Died | Asked] = SimpleQueue()
         self._children: dict[int, Child] = {}
@@ -78,6 +83,8 @@ class Supervisor:
         self._unburied: list[Child] = []
         self._codes: list[int] = []
         self._signals: list[int] = []
+        self._session = queue.store.private_session()
+        self._patient_until = float("inf")
 
     def signal(self, signum: int) -> None:
         """Pass a signal on to the children; from a signal handler."""
@@ -85,12 +92,20 @@ class Supervisor:
 
     def run(self) -> int:
         """Start the children and look after them."""
-        while self._children or self._restarts or self._unburied:
-            self._start_due()
-            self._handle(self._next_news())
-            self._bury()
-            self._reload_if_changed()
+        with self._session:
+            while self._children or self._restarts or self._has_to_bury():
+                self._start_due()
+                self._handle(self._next_news())
+                self._bury()
+                self._reload_if_changed()
         return self._exit_code()
+
+    def _has_to_bury(self) -> bool:
+        """Whether dead children's jobs are still to be taken back; once asked to end, only for a while."""
+        if self._unburied and time.monotonic() > self._patient_until:
+            logger.error("the jobs of a dead worker process could not be taken back; other workers will reclaim them")
+            return False
+        return bool(self._unburied)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -128,6 +143,7 @@ class Supervisor:
             case Asked(signum):
                 self._signals.append(signum)
                 self._restarts.clear()
+                self._patient_until = time.monotonic() + (PATIENCE if len(self._signals) == 1 else 0.0)
                 for child in self._children.values():
                     child.process.send_signal(signum)
             case Died(child):
@@ -137,7 +153,7 @@ class Supervisor:
 
     def _plan_restart(self, child: Child) -> None:
         code = child.process.returncode
-        if self._signals or code in (ExitCode.DRAINED, ExitCode.USAGE):
+        if self._signals or code == ExitCode.USAGE or (code == ExitCode.DRAINED and self._burst):
             # One that was still starting dies of the signal itself, which is as good as a drained one: it held nothing.
             unborn = -code in self._signals and not child.begun.worker_id
             self._codes.append(int(ExitCode.DRAINED) if unborn else code)
@@ -159,7 +175,7 @@ class Supervisor:
                     logger.exception("the jobs of a dead worker process could not be taken back")
                     if not isinstance(error, OSError):
                         self._forget(child)
-                self._queue.store.private_session().reset()
+                self._session.reset()
                 continue
             self._forget(child)
 
@@ -194,7 +210,7 @@ class Supervisor:
     def _exit_code(self) -> int:
         if len(self._signals) > 1:
             return 128 + self._signals[-1]
-        return next((abs(code) for code in self._codes if code), 0)
+        return next((code if code > 0 else 128 - code for code in self._codes if code), 0)
 
 
 RELOADED = 3

@@ -7,10 +7,7 @@ from threading import Thread
 
 from ..logs import worker as logger
 from .connections import ThreadConnections
-from .slots import Run, Slots
-
-MOST_THREADS = 64
-"""More threads than this only take turns; `--concurrency` beyond it is for async handlers."""
+from .slots import MOST_THREADS, Run, Slots
 
 
 class HandlerThreads:
@@ -28,11 +25,6 @@ class HandlerThreads:
         """Start taking jobs."""
         for thread in self._threads:
             thread.start()
-
-    def join(self, seconds: float) -> None:
-        """Wait for the threads to end, after the slots were closed."""
-        for thread in self._threads:
-            thread.join(seconds)
 
     def _work(self) -> None:
         connections = ThreadConnections()

@@ -11,15 +11,14 @@ from ..conf import AliasSettings
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import PeerWatch, expire
-from ..domain.records import EventType, Job, Kind, Worker
+from ..domain.records import Job, Kind, Worker
 from ..domain.retry import Backoff
-from ..domain.transitions import Execution, reclaim, release
+from ..domain.transitions import CRASH_LIMIT, Execution, reclaim, release
 from ..logs import state_change
 from ..logs import worker as logger
 from ..stores import Store
-from ..stores.base import chunks
 
-LOT = 200
+LOT = 50
 SECONDS = 0.5
 """The longest one round of reclaiming takes; the rest waits for the next."""
 
@@ -40,57 +39,57 @@ class Upkeep:
         self._watch = PeerWatch()
 
     def round(self, me: int, unbroken_since: float) -> int:
-        """Expire silent peers, reclaim expired workers' jobs, drop old rows; returns how many jobs were reclaimed."""
+        """Expire silent peers, reclaim dead workers' jobs, drop old rows; returns how many jobs were reclaimed."""
+        holders = {worker_id for (worker_id,) in self._store.count(JobFilter(held=True), by=("worker_id",))}
         asked_at = time.monotonic()
-        workers = [worker for worker in self._store.find(Kind.WORKER) if worker.id != me]
-        answered_at = time.monotonic()
-        live = [worker for worker in workers if worker.expired_at is None]
-        beats = [(worker.id, worker.beat, worker.lease_ms / 1000) for worker in live]
-        silent = self._watch.silent(beats, now=answered_at, asked_at=asked_at, unbroken_since=unbroken_since)
-        for worker_id, seen in silent:
-            if self._store.commit([(expire(worker_id, seen_beat=seen),)])[0].applied:
-                logger.warning("worker %d has been silent for its whole lease and is taken for dead", worker_id)
-        expired = [worker for worker in self._store.find(Kind.WORKER) if worker.expired_at is not None]
-        holders = self._holders([worker.id for worker in expired])
-        reclaimed = sum(take_back(self._store, worker_id, crash_limit=self._crash_limit) for worker_id in holders)
+        workers = self._store.find(Kind.WORKER)  # after the holders, so that a holder without a row has none for good
+        expired = [w for w in workers if w.expired_at is not None]
+        peers = [w for w in workers if w.expired_at is None and w.id != me]
+        expired += self._expire_silent(peers, asked_at, unbroken_since)
+        gone = holders - {worker.id for worker in workers} | holders & {worker.id for worker in expired}
+        reclaimed = sum(
+            take_back(self._store, id, crash_limit=self._settings.worker.crash_limit) for id in sorted(gone)
+        )
         self._forget_old(expired)
         return reclaimed
 
-    def _holders(self, expired: list[int]) -> list[int]:
-        """Return which of these workers still hold jobs, some of them if it is many: most rows are long empty."""
-        jobs = [
-            job
-            for lot in chunks(expired, LOT)
-            for job in self._store.query(JobFilter(worker_ids=tuple(lot)), order=Order.OLDEST, limit=LOT)
-        ]
-        return sorted({job.worker_id for job in jobs if job.worker_id is not None})
-
     @property
-    def _crash_limit(self) -> int:
-        return self._settings.worker.crash_limit
+    def ripe_at(self) -> float:
+        """The monotonic time at which the next peer could be declared gone if it stays silent."""
+        return self._watch.ripe_at
+
+    def _expire_silent(self, peers: list[Worker], asked_at: float, unbroken_since: float) -> list[Worker]:
+        """Declare gone the peers that have been silent for a lease, and return them."""
+        beats = [(peer.id, peer.beat, peer.lease_ms / 1000) for peer in peers]
+        silent = self._watch.silent(beats, now=time.monotonic(), asked_at=asked_at, unbroken_since=unbroken_since)
+        gone = {id for id, seen in silent if self._store.commit([(expire(id, seen_beat=seen),)])[0].applied}
+        for worker_id in gone:
+            logger.warning("worker %d has been silent for its whole lease and is taken for dead", worker_id)
+        return [peer for peer in peers if peer.id in gone]
 
     def _forget_old(self, expired: Iterable[Worker]) -> None:
         days = self._settings.retention.workers
         if days is None:
             return
         before = datetime.now(UTC) - timedelta(days=days)
-        old = [worker.id for worker in expired if worker.expired_at is not None and worker.expired_at < before]
+        old = [w.id for w in expired if w.expired_at is not None and w.expired_at < before]
         if old:
             self._store.remove(Kind.WORKER, old)
 
 
-def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, crash_limit: int = 3) -> int:
+def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, crash_limit: int = CRASH_LIMIT) -> int:
     """Take back the jobs of a worker whose row has expired and return how many; for a bounded time.
 
     Jobs that had begun are charged with an attempt and a crash, the others with nothing. First read, then a commit
     guarded by each `claim_seq`: one statement with an anti-join could take a live worker's job.
     """
     until, total = time.monotonic() + SECONDS, 0
-    while jobs := store.query(JobFilter(worker_id=worker_id), order=Order.OLDEST, limit=LOT):
-        results = store.commit([_taken_back(job, begun, crash_limit) for job in jobs], wait=False)
-        for job, result in zip(jobs, results, strict=True):
-            if result.applied:
-                state_change(EventType.RECLAIMED, job_id=job.id, job_type=job.job_type, worker=worker_id)
+    while jobs := store.query(JobFilter(worker_ids=(worker_id,)), order=Order.OLDEST, limit=LOT):
+        items = [_taken_back(job, begun, crash_limit) for job in jobs]
+        results = store.commit(items, wait=False)
+        for job, (change,), result in zip(jobs, items, results, strict=True):
+            if result.applied and change.event is not None:
+                state_change(change.event, job_id=job.id, job_type=job.job_type, worker=worker_id)
         moved = sum(result.applied for result in results)
         total += moved
         if not moved or time.monotonic() > until:
@@ -99,7 +98,7 @@ def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, 
 
 
 def _taken_back(job: Job, begun: Begun, crash_limit: int) -> Alternatives:
-    run = Execution(job.id, job.claim_seq, job.attempts, job.max_attempts, job.crash_count)
+    run = Execution.of(job)
     if not begun(job.id, job.claim_seq):
         return (release(run, why="worker_lost"),)
     spread = random.random()

@@ -73,6 +73,19 @@ def test_an_outage_of_the_observer_resets_what_it_saw() -> None:
     assert watch.silent([(7, 5, LEASE)], now=225, unbroken_since=195) == [(7, 5)]
 
 
+def test_when_to_look_again() -> None:
+    watch = PeerWatch()
+    assert watch.ripe_at == float("inf")
+    watch.silent([(1, 0, 10.0), (2, 0, 60.0)], now=5, unbroken_since=0)
+    assert watch.ripe_at == 15
+    watch.silent([(1, 1, 10.0), (2, 0, 60.0)], now=14, unbroken_since=0)
+    assert watch.ripe_at == 24
+    watch.silent([(1, 1, 10.0), (2, 0, 60.0)], now=24, unbroken_since=0)
+    assert watch.ripe_at == 65, "what is known to be gone is not waited for"
+    watch.silent([], now=30, unbroken_since=0)
+    assert watch.ripe_at == float("inf")
+
+
 def test_each_peer_has_its_own_lease() -> None:
     watch = PeerWatch()
     peers = [(1, 0, 10.0), (2, 0, 60.0)]

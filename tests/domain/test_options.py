@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from dataqueue_django.domain.options import JobOptions, new_job, options_from, seconds
+from dataqueue_django.domain.options import JobOptions, as_defaults, new_job, options_from, seconds
 from dataqueue_django.domain.records import NewJob
 from dataqueue_django.exceptions import InvalidJob
 
@@ -33,13 +33,11 @@ def test_everything() -> None:
         max_attempts=1000,
         run_at=NOW,
         timeout=1.5,
-        isolate=True,
         retry_delay=timedelta(seconds=2),
         retry_backoff="linear",
         retry_delay_max=60,
         tags=["b", "a", "b"],
         idempotency_key="k",
-        group_id="g",
     ) == NewJob(
         job_type="send",
         queue="mail",
@@ -47,13 +45,11 @@ def test_everything() -> None:
         max_attempts=1000,
         run_at=NOW,
         timeout_ms=1500,
-        isolate=True,
         retry_delay_ms=2000,
         retry_backoff="linear",
         retry_delay_max_ms=60_000,
         tags=("b", "a"),
         idempotency_key="k",
-        group_id="g",
     )
 
 
@@ -62,7 +58,6 @@ def test_everything() -> None:
     [
         ("retry_backoff", True, "retry_backoff", "exponential"),
         ("retry_backoff", False, "retry_backoff", "fixed"),
-        ("force_kill_on_timeout", True, "isolate", True),
         ("run_at", NOW - timedelta(days=1), "run_at", NOW - timedelta(days=1)),
         ("run_at", NOW + timedelta(days=3653), "run_at", NOW + timedelta(days=3653)),
         ("timeout", 0.001, "timeout_ms", 1),
@@ -99,11 +94,9 @@ REFUSED: dict[str, list[Any]] = {
     "retry_delay": [0, -1, float("nan"), 10**15, False, "5"],
     "retry_delay_max": [0, timedelta(seconds=-1), "5"],
     "retry_backoff": ["Exponential", "expo", 5, 0, [], ["linear"]],
-    "isolate": [1, 0, "yes"],
     "tags": ["abc", b"abc", {"a": 1}, 5, [""], ["x" * 129], [1], [None], ["a\x00"], ["\udc80"], [["a"]], [{}],
              [f"t{n}" for n in range(51)]],
     "idempotency_key": ["", "k" * 256, "k" * 10_000, b"k", 5, "a\x00b", "\ud800"],
-    "group_id": ["", "g" * 256, 5, "a\x00b"],
 }  # fmt: skip
 CASES = [(option, value) for option, values in REFUSED.items() for value in values]
 
@@ -148,8 +141,8 @@ def test_a_string_of_tags_is_not_its_letters() -> None:
 
 def test_stronger_options_win_and_none_decides_nothing() -> None:
     strong = JobOptions(queue="mail", priority=0, tags=[])
-    weak = JobOptions(queue="default", priority=9, max_attempts=7, tags=["x"], isolate=True)
-    assert strong.over(weak) == JobOptions(queue="mail", priority=0, max_attempts=7, tags=[], isolate=True)
+    weak = JobOptions(queue="default", priority=9, max_attempts=7, tags=["x"])
+    assert strong.over(weak) == JobOptions(queue="mail", priority=0, max_attempts=7, tags=[])
     assert JobOptions().over(weak) == weak
     assert weak.over(JobOptions()) == weak
 
@@ -164,3 +157,22 @@ def test_durations() -> None:
     assert seconds("delay", 0) == 0.0
     with pytest.raises(InvalidJob, match="expected seconds or a timedelta from 0 to 10 seconds"):
         seconds("delay", 11, most=10)
+
+
+def test_options_of_one_job_cannot_be_defaults_of_many() -> None:
+    for options in (JobOptions(run_at=NOW), JobOptions(idempotency_key="k")):
+        with pytest.raises(InvalidJob, match="cannot be a default; it belongs to one job"):
+            as_defaults(options)
+    with pytest.raises(InvalidJob, match="^max_attempts is 0"):
+        as_defaults(JobOptions(max_attempts=0))
+
+
+def test_a_time_that_no_calendar_holds_in_utc_is_refused() -> None:
+    edge = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-5)))
+    with pytest.raises(InvalidJob, match="^run_at is"):
+        new_job("send", None, JobOptions(run_at=edge))
+
+
+def test_tags_are_read_once() -> None:
+    options = options_from({"tags": (tag for tag in "ab")})
+    assert [new_job("send", None, options).tags for _ in range(2)] == [("a", "b"), ("a", "b")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -68,6 +69,8 @@ def test_one_file_under_two_module_names_is_one_handler(tmp_path: Path) -> None:
         ({"job_type": "a\nb"}, "printable"),
         ({"retry_on": "ValueError"}, "retry_on='ValueError'; expected exception classes"),
         ({"give_up_on": (1,)}, "expected exception classes"),
+        ({"backoff": 5}, "backoff=5; expected a function"),
+        ({"takes_context": "no"}, "takes_context='no'; expected True or False"),
     ],
 )
 def test_what_could_not_run_is_refused(arguments: dict[str, Any], message: str) -> None:
@@ -80,6 +83,27 @@ def test_the_decorator_refuses_unknown_options_and_targets() -> None:
         job("decorated", priorty=3)(one)  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="expected the name of the job type"):
         job(3)  # type: ignore[call-overload]
+    with pytest.raises(ConfigurationError, match="max_attempts is 0; expected a whole number"):
+        job("decorated", max_attempts=0)(one)
+    with pytest.raises(ConfigurationError, match="idempotency_key cannot be a default"):
+        job("decorated", idempotency_key="k")(one)
+
+
+def generator(order_id: int) -> Any:
+    yield order_id
+
+
+@pytest.mark.parametrize("function", [int, functools.partial(one, 1), 5, generator])
+def test_what_is_no_plain_function_is_refused(function: Any) -> None:
+    with pytest.raises(ConfigurationError, match="expected a function|a generator function"):
+        make_handler(function, job_type="odd")
+
+
+def test_two_lambdas_in_one_file_are_two_functions() -> None:
+    registry = Registry()
+    registry.register(make_handler(lambda: 1, job_type="send"))
+    with pytest.raises(ConfigurationError, match="Two handlers"):
+        registry.register(make_handler(lambda: 2, job_type="send"))
 
 
 def test_the_decorated_function_can_still_be_called() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -14,7 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dataqueue_django import EventType, JobStatus, get_queue, job
-from dataqueue_django.exceptions import InvalidJob, InvalidPayload, PayloadTooLarge
+from dataqueue_django.exceptions import (
+    ConfigurationError,
+    InvalidFilter,
+    InvalidJob,
+    InvalidPayload,
+    PayloadTooLarge,
+)
 from dataqueue_django.queue import JobQueue
 
 
@@ -35,7 +42,7 @@ def test_enqueue_returns_the_record_as_stored(queue: JobQueue) -> None:
     added = send.using(alias=queue.alias, tags=["vip", "vip", "eu"]).enqueue(7, copy_to="x@example.org")
     stored = queue.get_job(added.id)
     assert stored is not None
-    for field in ("job_type", "payload", "queue", "priority", "max_attempts", "timeout_ms", "tags", "run_at", "ready_at"):
+    for field in ("job_type", "payload", "queue", "priority", "max_attempts", "timeout_ms", "tags", "ready_at"):
         assert getattr(added, field) == getattr(stored, field), field
     assert stored.payload == {"order_id": 7, "copy_to": "x@example.org"}
     assert (stored.queue, stored.priority, stored.max_attempts, stored.timeout_ms) == ("mail", 3, 7, 2000)
@@ -196,6 +203,43 @@ def test_enqueue_costs_a_fixed_number_of_statements(queue: JobQueue) -> None:
         send.using(alias=queue.alias, tags=["a"]).enqueue(order_id=1)
     statements = [q["sql"] for q in captured if "SAVEPOINT" not in q["sql"] and q["sql"] not in ("BEGIN", "COMMIT")]
     assert len(statements) <= allowed, statements
+
+
+@pytest.mark.parametrize("given", [None, 5, "text", {"a": 1}])
+def test_what_cannot_be_read_as_jobs_is_refused(queue: JobQueue, given: Any) -> None:
+    with pytest.raises(InvalidJob, match="expected an iterable"):
+        queue.add_jobs(given)
+    with pytest.raises(InvalidJob, match="expected an iterable"):
+        send.enqueue_many(given)
+
+
+def test_odd_ids_and_types_are_refused_in_a_sentence(queue: JobQueue) -> None:
+    with pytest.raises(InvalidJob, match=r"No handler is registered for the job type \[\]"):
+        queue.add_job([])  # type: ignore[arg-type]
+    with pytest.raises(InvalidFilter, match="job_id is 'x'; expected a whole number"):
+        queue.get_job("x")  # type: ignore[arg-type]
+    assert queue.get_job(2**70) is None
+    with pytest.raises(ConfigurationError, match=r"The alias of a queue is \['default'\]; expected a string"):
+        send.using(alias=["default"]).enqueue(order_id=1)  # type: ignore[arg-type]
+
+
+def test_hostile_keys_are_shown_escaped_and_cut(queue: JobQueue) -> None:
+    with pytest.raises(InvalidPayload) as refused:
+        queue.add_job("adding.send", {"order_id": 1, "a\nFORGED LINE " + "x" * 100_000: 1})
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_without_autocommit_the_job_is_part_of_what_the_caller_commits(queue: JobQueue) -> None:
+    connection = connections[queue.alias]
+    connection.set_autocommit(False)
+    try:
+        added = send.using(alias=queue.alias).enqueue(order_id=1)
+        connection.rollback()
+    finally:
+        connection.set_autocommit(True)
+    assert queue.get_job(added.id) is None
 
 
 def test_one_line_is_logged_per_job(queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:

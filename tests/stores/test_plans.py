@@ -150,7 +150,7 @@ class TestPostgresPlans:
             (
                 "dataqueue_job_worker",
                 "dataqueue_job",
-                lambda s: s.query(JobFilter(worker_id=20, statuses=(JobStatus.PROCESSING,)), limit=1000),
+                lambda s: s.query(JobFilter(worker_ids=(20,), statuses=(JobStatus.PROCESSING,)), limit=1000),
             ),
             ("dataqueue_job_pkey", "dataqueue_job", lambda s: s.get([5, 6])),
             ("dataqueue_job_later", "dataqueue_job", lambda s: s.next_ready_in(claim(s), now=NOW)),
@@ -275,7 +275,7 @@ class TestSqlitePlans:
         assert all("dataqueue_job_later" in plan for plan in staged)
 
     def test_the_jobs_of_a_worker(self, filled: PortableStore) -> None:
-        where = JobFilter(worker_id=20, statuses=(JobStatus.PROCESSING,))
+        where = JobFilter(worker_ids=(20,), statuses=(JobStatus.PROCESSING,))
         [jobs] = self.plans(filled, "worker_id", lambda: filled.query(where))
         assert "dataqueue_job_worker" in jobs
 

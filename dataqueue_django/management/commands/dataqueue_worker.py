@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
 from ... import conf
-from ...exceptions import DataQueueError, did_you_mean
+from ...exceptions import DataQueueError, did_you_mean, shown
 from ...logs import show_on_console
 from ...queue import JobQueue, get_queue
 from ...worker.claiming import ProcessorOptions
@@ -23,6 +23,7 @@ from ...worker.reload import ChangedFiles
 from ...worker.supervisor import Lifeline, Supervisor, inherited
 
 MOST = 10_000
+LONGEST_LABEL = 200
 
 
 class Command(BaseCommand):
@@ -59,6 +60,9 @@ class Command(BaseCommand):
         """Run, and end the process with the worker's exit code."""
         show_on_console(given["verbosity"])
         queue = _queue(given["alias"])
+        problem = queue.store.problem()
+        if problem:
+            raise CommandError(problem, returncode=int(ExitCode.FAILED))
         parent = inherited()
         if parent is None and (given["processes"] > 1 or _reloads(given["reload"])):
             self._supervise(queue, given)
@@ -66,9 +70,6 @@ class Command(BaseCommand):
             self._work(queue, _options(queue, given), parent)
 
     def _work(self, queue: JobQueue, options: ProcessorOptions, parent: Any) -> None:
-        problem = queue.store.problem()
-        if problem:
-            raise CommandError(problem, returncode=int(ExitCode.FAILED))
         processor = Processor(queue, options, begun=parent[1] if parent else None)
         asked: list[int] = []
 
@@ -90,7 +91,9 @@ class Command(BaseCommand):
     def _supervise(self, queue: JobQueue, given: dict[str, Any]) -> None:
         _options(queue, given)
         changed = ChangedFiles() if _reloads(given["reload"]) else None
-        supervisor = Supervisor(queue, lambda _: get_child_arguments(), given["processes"], changed)
+        supervisor = Supervisor(
+            queue, lambda _: get_child_arguments(), given["processes"], burst=given["burst"], changed_files=changed
+        )
         _on_signals(lambda signum, _frame: supervisor.signal(signum))
         self.stdout.write(f"Supervising {given['processes']} worker process(es); press Ctrl+C to stop.")
         _end(supervisor.run())
@@ -100,7 +103,7 @@ def _queue(alias: str) -> JobQueue:
     try:
         return get_queue(alias)
     except DataQueueError as why:
-        raise CommandError(str(why), returncode=int(ExitCode.USAGE)) from None
+        raise _usage(str(why)) from None
 
 
 def _options(queue: JobQueue, given: dict[str, Any]) -> ProcessorOptions:
@@ -108,7 +111,12 @@ def _options(queue: JobQueue, given: dict[str, Any]) -> ProcessorOptions:
     for job_type in given["job_types"]:
         if job_type not in known:
             hint = did_you_mean(job_type, known) or f" Known: {', '.join(known) or 'none'}."
-            raise CommandError(f"--job-types: unknown job type {job_type!r}.{hint}", returncode=int(ExitCode.USAGE))
+            raise _usage(f"--job-types: unknown job type {job_type!r}.{hint}")
+    if given["queues"] and set(given["queues"]) <= set(given["exclude_queues"]):
+        raise _usage("--exclude-queues leaves none of the --queues.")
+    label = given["worker_id"]
+    if label is not None and (not label.isprintable() or not 1 <= len(label.strip()) <= LONGEST_LABEL):
+        raise _usage(f"--worker-id is {shown(label)}; expected 1 to {LONGEST_LABEL} printable characters.")
     return ProcessorOptions(
         worker_id=given["worker_id"],
         queues=given["queues"],
@@ -119,6 +127,10 @@ def _options(queue: JobQueue, given: dict[str, Any]) -> ProcessorOptions:
         poll_interval=given["poll_interval"],
         burst=given["burst"],
     )
+
+
+def _usage(message: str) -> CommandError:
+    return CommandError(message, returncode=int(ExitCode.USAGE))
 
 
 def _reloads(asked: bool | None) -> bool:
@@ -141,7 +153,10 @@ def _end(code: int, *, at_once: bool = False) -> None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError
+    return names
 
 
 def _count(text: str) -> int:
@@ -158,5 +173,6 @@ def _seconds(text: str) -> float:
     return number
 
 
+_names.__name__ = "list of names such as A,B"
 _count.__name__ = f"whole number from 1 to {MOST}"
 _seconds.__name__ = "number of seconds from 0.001 to 3600"

@@ -25,6 +25,8 @@ def OrmStore(alias: str, options: Mapping[str, Any]) -> PortableStore:  # a back
                 f"DATAQUEUE[{alias!r}]['OPTIONS'] has the unknown key {name!r}.{did_you_mean(name, OPTION_NAMES)}"
             )
     database = options.get("DATABASE", "default")
+    if not isinstance(database, str):
+        raise ConfigurationError(f"DATAQUEUE[{alias!r}]['OPTIONS']['DATABASE'] is {database!r}; expected a string.")
     try:
         vendor = connections[database].vendor
     except ConnectionDoesNotExist:

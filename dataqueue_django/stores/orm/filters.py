@@ -20,8 +20,8 @@ def conditions(where: JobFilter) -> dict[str, Any]:
         found["queue__in"] = where.queues
     if where.job_types:
         found["job_type__in"] = where.job_types
-    if where.worker_id is not None:
-        found["worker_id"] = where.worker_id
+    if where.held:
+        found["worker_id__isnull"] = False
     if where.worker_ids:
         found["worker_id__in"] = where.worker_ids
     if where.idempotency_keys:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections, models, transaction
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, Count, Exists, F, OuterRef, Value, When
 
@@ -28,10 +28,11 @@ from ...domain.changes import (
     walk,
 )
 from ...domain.filters import EVERYTHING, JobFilter, Order
-from ...domain.lifecycle import ENDED, ENDINGS
+from ...domain.lifecycle import ENDINGS
 from ...domain.rates import Bucket
 from ...domain.rates import take as take_permits
 from ...domain.records import (
+    ENDED,
     Claim,
     ClaimedJob,
     EventType,
@@ -167,7 +168,7 @@ class PortableStore(Store):
             found = found.filter(**{"id__lt" if newest else "id__gt": after})
         return [Job(**rows.to_fields(row)) for row in found.values(*rows.JOB_FIELDS)[:limit]]
 
-    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[Any, ...], int]:
         """See Store.count."""
         found = self._jobs().filter(**conditions(where))
         if not by:
@@ -261,6 +262,10 @@ class PortableStore(Store):
         """See Store.is_lost_connection. Lock timeouts, deadlocks and a busy SQLite file count: repeat the call."""
         return isinstance(error, OperationalError | InterfaceError)
 
+    def refuses_value(self, error: BaseException) -> bool:
+        """See Store.refuses_value."""
+        return isinstance(error, DataError | IntegrityError) or super().refuses_value(error)
+
     def private_session(self) -> PrivateSession:
         """See Store.private_session."""
         return PrivateConnection(self.database, {})
@@ -274,7 +279,9 @@ class PortableStore(Store):
         return self.connection.in_atomic_block
 
     def on_commit(self, run: Callable[[], None]) -> None:
-        """See Store.on_commit."""
+        """See Store.on_commit. With autocommit switched off nobody knows when that is; workers poll."""
+        if not self.connection.in_atomic_block and not self.connection.get_autocommit():
+            return
         transaction.on_commit(run, using=self.database, robust=True)
 
     @property

@@ -10,17 +10,19 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import psycopg
-from django.db import models
+from django.db import Error, models
 from django.db.models import Func
 
 from ... import conf
 from ...domain.changes import Alternatives, Change, Committed, Verb, Verdict, targets
 from ...domain.records import Claim, ClaimedJob, EventType, Inserted, JobStatus, Kind, NewJob
+from ...logs import worker as logger
 from ..base import PrivateSession
 from . import rows
 from .lanes import Lane, wanted
@@ -31,8 +33,8 @@ from .sql import load
 LANES_KNOWN_FOR = 1.0
 """Seconds for which the lanes that a claim found are taken to be the ones that exist; an idle worker looks again."""
 
-TRIES = 4
-"""How often a claim that came back short looks again, in case other claimers took what it had its eye on."""
+TRIES = 3
+"""How often a claim that came back short looks again."""
 
 REPORTED = ("progress", "progress_message", "progress_data")
 COMPLETE_SETS = frozenset(
@@ -50,6 +52,16 @@ COMPLETE_SETS = frozenset(
     }
 )
 """The fields that `finish.sql` always writes, beside an output and a report; other completions are not for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One of the looks that a claim takes; a locking one passes by rows that others hold."""
+
+    limit: int
+    now: datetime | None
+    locking: bool = False
+
 
 CRASHED = {None: "crash_count >= 0", False: "crash_count = 0", True: "crash_count > 0"}
 
@@ -136,31 +148,35 @@ class PostgresStore(PortableStore):
         if claim is None:
             return (self._complete(completions, now) if completions else []), []
         self._stage_when_due(now)
-        results: list[Committed] | None = None
-        jobs: list[ClaimedJob] = []
-        for attempt in range(TRIES):
-            fresh = attempt > 0 or now is not None
-            lanes = wanted(self._known_lanes(fresh), claim)
-            if not lanes and fresh:
-                break
-            if not lanes:
-                continue  # what was known may be out of date
-            left = claim.limit - len(jobs)
-            done, found = self._run(completions if results is None else (), claim, lanes, left, now)
-            results = self._verdicts(completions, done) if results is None else results
-            jobs += found
-            if len(jobs) >= claim.limit or (fresh and not found):
-                break
-        if results is None:
+        lanes = self._wanted(claim, fresh=now is not None)
+        if not lanes:
             results = self._complete(completions, now) if completions else []
-        return results, jobs
+            return results, self._look_again(claim, claim.limit, now)
+        done, jobs = self._run(completions, claim, lanes, _Look(claim.limit, now))
+        results = self._verdicts(completions, done)
+        return results, jobs + self._look_again(claim, claim.limit - len(jobs), now)
+
+    def _look_again(self, claim: Claim, short: int, now: datetime | None) -> list[ClaimedJob]:
+        """Claim what a first look missed: new lanes, what other claimers were quicker with, rows behind locked ones."""
+        jobs: list[ClaimedJob] = []
+        try:
+            for _ in range(TRIES):
+                lanes = self._wanted(claim, fresh=True) if len(jobs) < short else []
+                found = self._run((), claim, lanes, _Look(short - len(jobs), now, True))[1] if lanes else []
+                if not found:
+                    break
+                jobs += found
+        except Error:
+            # What is known must not be forgotten for it; a broken connection shows again at the next call.
+            logger.warning("a claim was cut short", exc_info=True)
+        return jobs
 
     def _run(
-        self, completions: Sequence[Change], claim: Claim, lanes: list[Lane], limit: int, now: datetime | None
+        self, completions: Sequence[Change], claim: Claim, lanes: list[Lane], look: _Look
     ) -> tuple[set[int], list[ClaimedJob]]:
         """One round trip: the ids that were completed, and the jobs that were claimed, in claim order."""
-        pick, params = self._pick_statement(claim, lanes)
-        params |= {"now": now, "limit": limit, "worker": claim.worker_id, "label": claim.locked_by}
+        pick, params = self._pick_statement(claim, lanes, look)
+        params |= {"now": look.now, "limit": look.limit, "worker": claim.worker_id, "label": claim.locked_by}
         if completions:
             params |= _completion_arrays(completions)
         answer = self._hot(_statement(pick, claim.crashed, bool(completions)), params)
@@ -168,7 +184,7 @@ class PostgresStore(PortableStore):
         started = sorted((row for row in answer if row[0] == 1), key=lambda row: row[-1])
         return done, [_claimed(row[1:-1]) for row in started]
 
-    def _pick_statement(self, claim: Claim, lanes: list[Lane]) -> tuple[str, dict[str, Any]]:
+    def _pick_statement(self, claim: Claim, lanes: list[Lane], look: _Look) -> tuple[str, dict[str, Any]]:
         """The way to find the jobs that looks at the fewest rows, and its parameters."""
         queues = sorted({lane.queue for lane in lanes})
         types = sorted({lane.job_type for lane in lanes})
@@ -177,13 +193,15 @@ class PostgresStore(PortableStore):
         unwanted = any(lane.queue == queues[0] and lane.job_type not in types for lane in self._lanes)
         if len(queues) == 1 and not unwanted:
             return "queue", {"queue": queues[0], "types": types}
-        return "lanes", {"queues": [lane.queue for lane in lanes], "types": [lane.job_type for lane in lanes]}
+        pick = "lanes_locking" if look.locking else "lanes"
+        return pick, {"queues": [lane.queue for lane in lanes], "types": [lane.job_type for lane in lanes]}
 
-    def _known_lanes(self, fresh: bool) -> list[Lane]:
+    def _wanted(self, claim: Claim, *, fresh: bool) -> list[Lane]:
+        """The lanes that have work for a claim, as far as is known; `fresh` looks."""
         if fresh or time.monotonic() - self._lanes_read_at > LANES_KNOWN_FOR:
             self._lanes_read_at = time.monotonic()
             self._lanes = [Lane(*row) for row in self._hot(load("portable/lanes"), {})]
-        return self._lanes
+        return wanted(self._lanes, claim)
 
     def _stage_when_due(self, now: datetime | None) -> None:
         """Stage what has come due; a busy worker asks at most every 50 ms."""

@@ -24,7 +24,9 @@ FILTERS: dict[str, dict[str, Any]] = {
     "types and status": {"job_types": ("send", "build"), "statuses": (JobStatus.PROCESSING,)},
     "keys": {"idempotency_keys": ("key 3", "key 4", "Key 5")},
     "nobody": {"queues": ("nobody",)},
-    "no worker has this id": {"worker_id": 10**9},
+    "no worker has this id": {"worker_ids": (10**9,)},
+    "held": {"held": True},
+    "held, of a queue": {"held": True, "queues": ("mail",)},
 }
 
 
@@ -57,8 +59,8 @@ class Querying(Contract):
         mine = {self.start(self.add(), worker=worker).job_id for _ in range(3)}
         self.start(self.add(), worker=other)
         self.add()
-        assert set(ids_of(self.store.query(JobFilter(worker_id=worker.id)))) == mine
-        assert self.store.count(JobFilter(worker_id=worker.id)) == {(): 3}
+        assert set(ids_of(self.store.query(JobFilter(worker_ids=(worker.id,))))) == mine
+        assert self.store.count(JobFilter(worker_ids=(worker.id,))) == {(): 3}
         assert self.store.count(JobFilter(worker_ids=(worker.id, other.id))) == {(): 4}
         assert set(ids_of(self.store.query(JobFilter(worker_ids=(worker.id, 10**9))))) == mine
         assert set(ids_of(self.store.query(JobFilter(worker_ids=(worker.id, 0))))) == mine
@@ -88,7 +90,14 @@ class Querying(Contract):
     @pytest.mark.parametrize("given", FILTERS.values(), ids=FILTERS)
     def test_counts(self, given: dict[str, Any]) -> None:
         where, jobs = JobFilter(**given), self.given_jobs()
-        for by in (("status",), ("queue",), ("job_type",), ("queue", "status"), ("status", "job_type", "queue")):
+        for by in (
+            ("status",),
+            ("queue",),
+            ("job_type",),
+            ("queue", "status"),
+            ("status", "job_type", "queue"),
+            ("worker_id",),
+        ):
             expected = Counter(tuple(COUNTABLE[field](job) for field in by) for job in jobs if where.matches(job))
             assert self.store.count(where, by=by) == expected
 
