@@ -52,10 +52,6 @@ LEAST: Mapping[str, float] = {
     "hold": 0.05,
     "drain": 0,
     "wedged_after": 0.1,
-    "completed": 0,
-    "cancelled": 0,
-    "failed": 0,
-    "events": 0,
     "workers": 0.01,
 }
 """The smallest value each number may have; those in WHOLE are whole numbers."""
@@ -66,12 +62,8 @@ MOST = 10_000_000.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionSettings:
-    """After how many days ended jobs, events and rows of gone workers are deleted; None keeps them."""
+    """After how many days rows of workers that are gone are deleted; None keeps them."""
 
-    completed: float | None = 30
-    cancelled: float | None = 30
-    failed: float | None = None
-    events: float | None = 30
     workers: float | None = 1
 
 
@@ -84,10 +76,9 @@ class AliasSettings:
     job_defaults: JobOptions = field(default_factory=JobOptions)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
-    redact: tuple[str, ...] = ()
 
 
-KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "REDACT")
+KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION")
 
 
 def aliases() -> list[str]:
@@ -113,7 +104,6 @@ def read(raw: Any, where: str) -> AliasSettings:
         job_defaults=_job_defaults(raw.get("JOB_DEFAULTS", {}), f"{where}['JOB_DEFAULTS']"),
         worker=_worker(raw.get("WORKER", {}), f"{where}['WORKER']"),
         retention=_section(RetentionSettings, raw.get("RETENTION", {}), f"{where}['RETENTION']"),
-        redact=tuple(_typed(raw.get("REDACT", ()), (list, tuple), f"{where}['REDACT']")),
     )
 
 
