@@ -1,0 +1,1 @@
+"""Crashes at every statement, at random moments, and lost answers."""

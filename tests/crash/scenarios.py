@@ -1,0 +1,438 @@
+"""What a process is doing when it is killed. Each scenario runs in a queue of its own, so that many can share a calm.
+
+`trial` runs in a fork (see `forkserver`); `Scenario.verify` runs in the test once a healthy worker has been.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+from django.db.backends.signals import connection_created
+
+from dataqueue_django import get_queue
+from dataqueue_django.domain.filters import JobFilter, Order
+from dataqueue_django.domain.liveness import expire
+from dataqueue_django.domain.records import Claim, FailureReason, Job, JobStatus, Kind, Worker
+from dataqueue_django.domain.transitions import Execution, Fault, fail, write_progress
+from dataqueue_django.models import Job as JobRow
+from dataqueue_django.models import Worker as WorkerRow
+from dataqueue_django.queue import JobQueue
+from dataqueue_django.stores.base import Store
+from dataqueue_django.worker.processor import Processor, ProcessorOptions
+from dataqueue_django.worker.upkeep import take_back
+from tests.app.jobs import act
+from tests.app.models import BusinessRow
+from tests.crash.points import UNSEEN, Trap, Watch, normalised
+from tests.harness.checkers import Snapshot
+from tests.harness.ledger import ACKNOWLEDGED, ASKED, Ledger
+
+MANY = 1500
+TOMORROW = timedelta(days=1)
+PATIENCE = 20.0
+PEER_LEASE_MS = 100
+RELEASE = "release"
+"""Jobs that are to be given back wait for this file beside the ledger."""
+
+
+class Trial:
+    """One run of one scenario in this process."""
+
+    def __init__(self, queue: str, watch: Watch) -> None:
+        self.queue = queue
+        self.watch = watch
+        self.ledger = Ledger.of_process() or Ledger("/dev/null")
+        self.store = get_queue().store
+
+    def arm(self) -> None:
+        """From here on every statement counts."""
+        held = JobRow.objects.exclude(worker_id=None).values("worker_id")
+        WorkerRow.objects.exclude(expired_at=None).exclude(pk__in=held).delete()
+        connection.close()
+        self.watch.arm()
+
+    def enqueue(self, *acts: str, **options: Any) -> int:
+        """Add one job that does `acts`, on the record."""
+        self.ledger.write(ASKED, note=self.queue)
+        found = act.using(queue=self.queue, **options).enqueue(acts=list(acts))
+        if not connection.in_atomic_block:
+            self.ledger.write(ACKNOWLEDGED, job=found.id, note=self.queue)
+        return found.id
+
+    def work(
+        self,
+        *,
+        label: str = "victim",
+        until: Callable[[], bool] | None = None,
+        at_once: bool = False,
+        **clocks: float,
+    ) -> None:
+        """Run a worker here until this queue's jobs have ended, or another condition; `at_once` gives jobs back."""
+        given = get_queue()
+        settings = replace(given.settings, worker=replace(given.settings.worker, **clocks))
+        queue = JobQueue(given.store, settings, given.handlers, given.notifier)
+        processor = Processor(queue, ProcessorOptions(worker_id=label, queues=(self.queue,), concurrency=2))
+        end = processor.give_back if at_once else processor.stop
+        observer = threading.Thread(target=_observe, args=(until or self.all_ended, end), name=UNSEEN, daemon=True)
+        observer.start()
+        processor.run()
+
+    def jobs(self) -> list[Job]:
+        """Return this queue's jobs."""
+        return self.store.query(JobFilter(queues=(self.queue,)), order=Order.OLDEST, limit=MANY)
+
+    def all_ended(self) -> bool:
+        """Return whether nothing is left to do in this queue."""
+        return all(job.is_terminal for job in self.jobs())
+
+    def is_running(self) -> bool:
+        """Return whether a handler of this queue has begun."""
+        ids = {job.id for job in self.jobs()}
+        return bool(ids & self.ledger.jobs("begin"))
+
+
+def _observe(condition: Callable[[], bool], then: Callable[[], None]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.003)
+    then()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """What is done, and what must be true of its jobs in the end, however far it got."""
+
+    act: Callable[[Trial], None]
+    verify: Callable[[str, list[Job], Snapshot], None]
+    quick: Callable[[str, str], None] | None = None
+    """A check right after the crash, given alias and queue, for what the calm would hide."""
+
+
+def trial(name: str, queue: str, traps: list[str], survey: bool = False) -> dict[str, Any]:
+    """Run a scenario in this process, under the eyes of a watch with traps; returns what it passed."""
+    watch = Watch([Trap.from_json(text) for text in traps])
+    seen, called = _survey(watch) if survey else (set(), set())
+    return {**_watched(SCENARIOS[name].act, queue, watch), "orm": sorted(seen), "methods": sorted(called)}
+
+
+def _watched(act: Callable[[Trial], None], queue: str, watch: Watch) -> dict[str, Any]:
+    watch.install()
+    connection.close()
+    act(Trial(queue, watch))
+    return {
+        "passed": [[point.role, point.text, point.n] for point in watch.passed],
+        "sprung": [str(trap.point) for trap in watch.sprung],
+    }
+
+
+def _survey(watch: Watch) -> tuple[set[str], set[str]]:
+    """Record by other means, Django's wrapper and the store's methods, what this process does with its database."""
+    seen: set[str] = set()
+    called: set[str] = set()
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if watch.armed and threading.current_thread().name != UNSEEN:
+            seen.add(normalised(sql))
+        return execute(sql, params, many, context)
+
+    def connected(connection: Any, **_: Any) -> None:
+        if note not in connection.execute_wrappers:
+            connection.execute_wrappers.append(note)
+
+    connection_created.connect(connected, weak=False)
+    store = get_queue().store
+    for name in Store.__abstractmethods__:
+        setattr(store, name, _noting(getattr(store, name), name, called))
+    return seen, called
+
+
+def _noting(method: Callable[..., Any], name: str, called: set[str]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        called.add(name)
+        return method(*args, **options)
+
+    return call
+
+
+# -- the scenarios
+
+
+def all_are(*statuses: JobStatus) -> Callable[[str, list[Job], Snapshot], None]:
+    """Return a check that each job of a trial ended in one of these statuses."""
+
+    def verify(_queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+        wrong = [job.id for job in jobs if job.status not in statuses]
+        assert not wrong, snapshot.describe(wrong)
+
+    return verify
+
+
+def _success(trial: Trial) -> None:
+    trial.arm()
+    trial.enqueue("ok:done", tags=["a", "b"])
+    trial.enqueue("ok")
+    trial.work()
+
+
+def _retry(trial: Trial) -> None:
+    trial.enqueue("fail", "ok")
+    trial.arm()
+    trial.work()
+
+
+def _final_failure(trial: Trial) -> None:
+    trial.enqueue("give_up")
+    trial.enqueue("fail", max_attempts=1)
+    trial.arm()
+    trial.work()
+
+
+def _snooze(trial: Trial) -> None:
+    trial.enqueue("snooze:0.01", "ok")
+    trial.arm()
+    trial.work()
+
+
+def _give_back(trial: Trial) -> None:
+    trial.enqueue(f"wait:{trial.ledger.path.parent / RELEASE}")
+    trial.arm()
+    trial.work(until=trial.is_running, drain=0.02)
+
+
+def _give_back_at_once(trial: Trial) -> None:
+    trial.enqueue(f"wait:{trial.ledger.path.parent / RELEASE}")
+    trial.arm()
+    trial.work(until=trial.is_running, at_once=True)
+
+
+def _progress(trial: Trial) -> None:
+    trial.enqueue("progress:50+sleep:0.05+ok")
+    trial.arm()
+    trial.work()
+
+
+def _in_transaction(trial: Trial) -> None:
+    trial.arm()
+    with transaction.atomic():
+        BusinessRow.objects.create(note=trial.queue, job_id=trial.enqueue("ok"))
+        try:
+            with transaction.atomic():
+                BusinessRow.objects.create(note=trial.queue, job_id=trial.enqueue("ok"))
+                raise LookupError("undo this savepoint")
+        except LookupError:
+            pass
+        with transaction.atomic():
+            BusinessRow.objects.create(note=trial.queue, job_id=trial.enqueue("ok"))
+
+
+def _rows_and_jobs(alias: str, queue: str) -> None:
+    rows = BusinessRow.objects.using(alias).filter(note=queue).values_list("job_id", flat=True)
+    jobs = JobRow.objects.using(alias).filter(queue=queue).values_list("id", flat=True)
+    assert sorted(rows) == sorted(jobs), f"business rows {sorted(rows)}, jobs {sorted(jobs)}"
+    assert len(rows) in (0, 2), f"half a transaction: {sorted(rows)}"
+
+
+def _many(trial: Trial) -> None:
+    trial.arm()
+    act.using(queue=trial.queue, run_at=datetime.now(UTC) + TOMORROW).enqueue_many(
+        {"acts": ["ok"]} for _ in range(MANY)
+    )
+
+
+def _all_or_none(alias: str, queue: str) -> None:
+    count = JobRow.objects.using(alias).filter(queue=queue).count()
+    assert count in (0, MANY), f"{count} of {MANY} jobs"
+    store = get_queue(alias).store
+    for job in [*store.query(JobFilter(queues=(queue,)), limit=1)]:
+        assert len(store.events(job.id)) == 1
+    store.delete(list(JobRow.objects.using(alias).filter(queue=queue).values_list("id", flat=True)))
+
+
+def _with_key(trial: Trial) -> None:
+    trial.enqueue("ok", idempotency_key=f"{trial.queue} taken")
+    trial.arm()
+    trial.enqueue("ok", idempotency_key=trial.queue)
+    trial.enqueue("ok", idempotency_key=f"{trial.queue} taken")
+
+
+def _repeat(alias: str, queue: str) -> None:
+    for key in (queue, f"{queue} taken", queue):
+        act.using(alias=alias, queue=queue, idempotency_key=key).enqueue(acts=["ok"])
+
+
+def _once_each(queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+    keys = sorted(str(job.idempotency_key) for job in jobs)
+    assert keys == [queue, f"{queue} taken"], keys
+    all_are(JobStatus.COMPLETED)(queue, jobs, snapshot)
+
+
+def _membership(trial: Trial) -> None:
+    trial.arm()
+    since = time.monotonic()
+    trial.work(until=lambda: time.monotonic() > since + 0.15, heartbeat=0.05)
+
+
+def _nothing(_queue: str, jobs: list[Job], _snapshot: Snapshot) -> None:
+    assert not jobs
+
+
+def _reclaim(trial: Trial) -> None:
+    peer = trial.store.put(Worker(label="dead", lease_ms=PEER_LEASE_MS))
+    trial.enqueue("ok")
+    trial.enqueue("ok")
+    taken = trial.store.claim(Claim(limit=2, worker_id=peer.id, locked_by="dead", queues=(trial.queue,)))
+    assert len(taken) == 2
+    trial.arm()
+    trial.work(reap_every=0.05)
+
+
+def _other_claims(trial: Trial) -> None:
+    """The ways to claim and to finish that a lone worker with one queue has no use for."""
+    store, other = trial.store, f"{trial.queue} b"
+    ids = [trial.enqueue("ok") for _ in range(3)]
+    for _ in range(2):
+        act.using(queue=other).enqueue(acts=["ok"])
+    peer, late = (store.put(Worker(label=label, lease_ms=PEER_LEASE_MS)) for label in ("picky", "late"))
+    trial.arm()
+    claim = Claim(limit=1, worker_id=peer.id, locked_by="picky", queues=(trial.queue, other), crashed=None)
+    [named] = store.claim(replace(claim, ids=(ids[1],)))
+    assert len(store.claim(replace(claim, limit=3))) == 3
+    run = Execution(named.id, named.claim_seq, named.attempts, named.max_attempts, named.crash_count)
+    [written], _ = store.exchange([(write_progress(run, {"progress": 5}),)], None)
+    [failed], _ = store.exchange([(fail(run, BROKEN, retry_in=0.0),)], replace(claim, queues=(other,)))
+    assert written.applied
+    assert failed.applied
+    store.commit([(expire(peer.id),)])
+    take_back(store, peer.id)
+    # In every lane there are jobs, and but one for this claim: it looks twice.
+    picky = replace(claim, worker_id=late.id, locked_by="late", crashed=False, limit=5)
+    assert [job.id for job in store.claim(picky)] == [named.id]
+
+
+BROKEN = Fault(reason=FailureReason.HANDLER_ERROR, type="ValueError", message="broken")
+
+
+def _housekeeping(trial: Trial) -> None:
+    """What the store can do and no worker does by itself."""
+    store, now = trial.store, datetime.now(UTC)
+    later = act.using(queue=trial.queue, tags=["x"], run_at=now + TOMORROW)
+    gone = [later.enqueue(acts=["ok"]).id for _ in range(2)]
+    kept = act.using(queue=trial.queue).enqueue(acts=["ok"]).id
+    peer = store.put(Worker(label="gone"))
+    trial.arm()
+    claim = Claim(limit=1, worker_id=peer.id, locked_by="nobody", queues=(trial.queue,))
+    store.would_find(claim)
+    store.next_ready_in(claim)
+    assert store.count(JobFilter(queues=(trial.queue,)))[()] == 3
+    store.count(by=("status",))
+    store.delete(gone)
+    store.delete([kept])
+    store.delete_events(before=now - TOMORROW)
+    store.fetch(Kind.WORKER, peer.id)
+    store.remove(Kind.WORKER, [peer.id])
+    store.take(trial.queue, want=1, limit=5, window=timedelta(seconds=1))
+    store.get([kept])
+    store.outcome_of(kept, 1)
+    store.events(kept)
+
+
+DONE = all_are(JobStatus.COMPLETED)
+
+
+def lost_answer(name: str, queue: str, traps: list[str]) -> dict[str, Any]:
+    """Run one of LOSSES in this process, which has to cope by itself with answers that never come."""
+    return _watched(LOSSES[name], queue, Watch([Trap.from_json(text) for text in traps]))
+
+
+def _lost_while_enqueueing(trial: Trial) -> None:
+    trial.arm()
+    for _ in range(3):
+        try:
+            found = act.using(queue=trial.queue, idempotency_key=trial.queue).enqueue(acts=["ok"])
+            trial.ledger.write(ACKNOWLEDGED, job=found.id)
+            break
+        except DatabaseError:
+            connection.close()
+    trial.work()
+
+
+def _lost_while_retrying(trial: Trial) -> None:
+    trial.enqueue("fail", "ok:last")
+    trial.enqueue("retry_later:0", "ok:last")
+    trial.arm()
+    trial.work()
+
+
+def _lost_while_snoozing(trial: Trial) -> None:
+    """Snoozed for no time at all, a job can be claimed by the call that stores the snooze."""
+    trial.enqueue("snooze:0", "snooze:0", "ok:last")
+    trial.arm()
+    trial.work()
+
+
+def _lost_while_completing(trial: Trial) -> None:
+    for n in range(3):
+        trial.enqueue(f"progress:{10 * n}+ok:last")
+    trial.arm()
+    trial.work()
+
+
+def _lost_while_giving_back(trial: Trial) -> None:
+    trial.enqueue(f"wait:{trial.ledger.path.parent / RELEASE}")
+    trial.arm()
+    trial.work(until=trial.is_running, drain=0.02)
+
+
+LOSSES: dict[str, Callable[[Trial], None]] = {
+    "enqueue with a key": _lost_while_enqueueing,
+    "error and retry": _lost_while_retrying,
+    "snooze": _lost_while_snoozing,
+    "completion": _lost_while_completing,
+    "final failure": _final_failure,
+    "give-back": _lost_while_giving_back,
+    "registration and heartbeat": _membership,
+    "reclaim": _reclaim,
+}
+
+
+def _left_or_gone(queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+    assert len(jobs) in (0, 1, 3), snapshot.describe(job.id for job in jobs)
+    for job in jobs:
+        assert job.status is (JobStatus.PENDING if job.tags else JobStatus.COMPLETED), snapshot.describe([job.id])
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "registration and heartbeat": Scenario(act=_membership, verify=_nothing),
+    "success": Scenario(act=_success, verify=DONE),
+    "error and retry": Scenario(act=_retry, verify=DONE),
+    "final failure": Scenario(act=_final_failure, verify=all_are(JobStatus.FAILED)),
+    "snooze": Scenario(act=_snooze, verify=DONE),
+    "give-back at stop": Scenario(act=_give_back, verify=DONE),
+    "give-back at once": Scenario(act=_give_back_at_once, verify=DONE),
+    "progress": Scenario(act=_progress, verify=DONE),
+    "enqueue in a transaction": Scenario(act=_in_transaction, verify=DONE, quick=_rows_and_jobs),
+    "enqueue many": Scenario(act=_many, verify=_nothing, quick=_all_or_none),
+    "enqueue with a key": Scenario(act=_with_key, verify=_once_each, quick=_repeat),
+    "reclaim": Scenario(act=_reclaim, verify=DONE),
+    "other claims": Scenario(act=_other_claims, verify=DONE),
+    "housekeeping": Scenario(act=_housekeeping, verify=_left_or_gone),
+}
+
+
+def dies_at_work(name: str) -> None:
+    """A worker with a name that is killed by its job, in a queue of that name."""
+    act.using(queue=name).enqueue(acts=["die", "ok"])
+    Processor(get_queue(), ProcessorOptions(worker_id=name, queues=(name,))).run()
+
+
+def comes_back(name: str) -> None:
+    """The same again: it must take back what it left."""
+    Trial(name, Watch()).work(label=name)
+
+
+__all__ = ["LOSSES", "SCENARIOS", "Scenario", "Trial", "comes_back", "dies_at_work", "lost_answer", "trial"]

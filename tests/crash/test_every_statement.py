@@ -1,0 +1,163 @@
+"""SIGKILL before and after every statement that the store sends, in every scenario.
+
+Each scenario runs once to find its points, then once for each point and side, in a fork that dies there. Then a healthy
+worker brings everything to rest and all checkers run. `CRASH_TRIALS=all` kills at every repetition of every statement
+and on both sides; without it reads are killed on one side only, since nothing happens between two statements, and a
+statement is killed the first times that a scenario sends it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+from dataqueue_django.stores.base import Store
+from tests.crash.forkserver import Answer, ForkServer
+from tests.crash.points import AFTER, BEFORE, Point, Trap, files_in, shown, sql_files
+from tests.crash.scenarios import RELEASE, SCENARIOS
+from tests.database_urls import url_of
+from tests.harness.checkers import check_all, k10_nothing_left, wait_for_rest
+from tests.harness.databases import hang_up
+from tests.harness.fixtures import REAL
+from tests.harness.ledger import Ledger
+from tests.harness.workers import Workers
+
+pytestmark = REAL
+
+EVERY = os.environ.get("CRASH_TRIALS") == "all"
+FIRST_TIMES = 2
+TRIES = 3
+START_UP = "registration and heartbeat"
+"""What a worker does when it starts and idles is killed in this scenario only, unless everything is."""
+
+WRITING = re.compile(r"^(?:INSERT|UPDATE|DELETE|COMMIT|WITH|SAVEPOINT|RELEASE|ROLLBACK)")
+
+
+@dataclass
+class Campaign:
+    """What was found, killed and not reached again."""
+
+    points: dict[str, list[Point]] = field(default_factory=dict)
+    kills: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    missed: list[str] = field(default_factory=list)
+    orm: set[str] = field(default_factory=set)
+    methods: set[str] = field(default_factory=set)
+    trials: dict[str, tuple[str, Trap | None]] = field(default_factory=dict)
+
+    @property
+    def killed(self) -> set[str]:
+        """The statements at which a process was killed."""
+        return {text for _, text, _ in self.kills}
+
+
+def test_a_kill_at_any_statement_loses_nothing(
+    alias: str, store: Store, workers: Workers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign, began = Campaign(), time.monotonic()
+    with ForkServer(url_of(alias), tmp_path) as server:
+        for name in SCENARIOS:
+            _survey(campaign, server, alias, name)
+            _kill_everywhere(campaign, server, alias, name)
+    (tmp_path / RELEASE).touch()
+    workers.start("--concurrency", "8").ready()
+    wait_for_rest(store, timeout=120, failing=workers.autopsy)
+    assert workers.stop() == [0]
+    _verify(campaign, alias, store, Ledger(workers.ledger))
+    k10_nothing_left([worker.pid for worker in workers.all], alias)
+    with capsys.disabled():
+        _report(campaign, alias, time.monotonic() - began)
+    _check_coverage(campaign, connections[alias].vendor)
+
+
+def _survey(campaign: Campaign, server: ForkServer, alias: str, name: str) -> None:
+    answer = _run(campaign, server, alias, name, None)
+    assert answer.status == 0, answer.log
+    assert answer.result is not None
+    campaign.points[name] = [Point(*passed) for passed in answer.result["passed"]]
+    campaign.orm |= set(answer.result["orm"])
+    campaign.methods |= set(answer.result["methods"])
+
+
+def _run(campaign: Campaign, server: ForkServer, alias: str, name: str, trap: Trap | None) -> Answer:
+    queue = f"trial {len(campaign.trials)}"
+    campaign.trials[queue] = name, trap
+    hang_up(alias)
+    answer = server.run("trial", name=name, queue=queue, traps=[trap.to_json()] if trap else [], survey=trap is None)
+    quick = SCENARIOS[name].quick
+    if quick is not None:
+        try:
+            quick(alias, queue)
+        except AssertionError as error:
+            raise AssertionError(f"{name}, {trap}: {error}") from error
+    return answer
+
+
+def _kill_everywhere(campaign: Campaign, server: ForkServer, alias: str, name: str) -> None:
+    for trap in _traps(campaign, name):
+        for _ in range(TRIES):
+            answer = _run(campaign, server, alias, name, trap)
+            assert answer.killed or answer.status == 0, f"{name}, {trap.side} {trap.point}: {answer}"
+            if answer.killed:
+                campaign.kills[name, trap.point.text, trap.side] += 1
+                break
+        else:
+            campaign.missed.append(f"{name}: {trap.side} {trap.point}")
+
+
+def _traps(campaign: Campaign, name: str) -> list[Trap]:
+    points = campaign.points[name]
+    if EVERY:
+        return [Trap(point, side) for point in points for side in (BEFORE, AFTER)]
+    elsewhere = set() if name == START_UP else {(p.role, p.text) for p in campaign.points[START_UP]}
+    traps = []
+    for point in points:
+        writes = WRITING.match(point.text) is not None
+        if point.n > (FIRST_TIMES if writes else 1):
+            continue
+        if (point.role, point.text) not in elsewhere or point.text == "COMMIT":
+            traps += [Trap(point, side) for side in ((BEFORE, AFTER) if writes else (BEFORE,))]
+    return traps
+
+
+def _verify(campaign: Campaign, alias: str, store: Store, ledger: Ledger) -> None:
+    snapshot = check_all(store, ledger)
+    jobs = snapshot.jobs.values()
+    for queue, (name, trap) in campaign.trials.items():
+        mine = [job for job in jobs if job.queue in (queue, f"{queue} b")]
+        try:
+            SCENARIOS[name].verify(queue, mine, snapshot)
+        except AssertionError as error:
+            where = f"{trap.side} {trap.point}" if trap else "not killed"
+            raise AssertionError(f"{name}, {where}: {error}") from error
+
+
+def _report(campaign: Campaign, alias: str, seconds: float) -> None:
+    print(f"\n{alias}: {sum(campaign.kills.values())} kills in {seconds:.0f} s, by scenario:")
+    for name, points in campaign.points.items():
+        kills = sum(n for (scenario, _, _), n in campaign.kills.items() if scenario == name)
+        print(f"  {name:28} {len(points):4} points passed {kills:4} kills")
+    print(f"{alias}: by statement ({len(campaign.killed)}), before and after:")
+    for text in sorted(campaign.killed, key=shown):
+        before, after = (
+            sum(n for (_, t, s), n in campaign.kills.items() if (t, s) == (text, side)) for side in (BEFORE, AFTER)
+        )
+        print(f"  {before:4} {after:4}  {shown(text)[:150]}")
+    print(f"{alias}: {len(campaign.missed)} points were not reached again: {campaign.missed}")
+
+
+def _check_coverage(campaign: Campaign, vendor: str) -> None:
+    """Every statement of the store that other means know of was among those at which a process was killed."""
+    assert set(Store.__abstractmethods__) <= campaign.methods, set(Store.__abstractmethods__) - campaign.methods
+    folders = {"portable", {"postgresql": "postgres"}.get(vendor, vendor)}
+    expected = {name for name in sql_files() if name.split("/")[0] in folders}
+    covered = {name for text in campaign.killed for name in files_in(text)}
+    assert expected <= covered, f"no process was killed at {expected - covered}"
+    unkilled = campaign.orm - campaign.killed
+    assert not unkilled, "no process was killed at:\n" + "\n".join(sorted(unkilled))
