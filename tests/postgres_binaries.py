@@ -77,9 +77,7 @@ class Binaries:
             for entry in (parent, *(os.path.join(parent, name) for name in files)):
                 if not os.path.islink(entry):
                     os.chmod(entry, 0o755)
-        return Binaries(
-            folder / self.package.name / self.folder.relative_to(self.package), self.origin, self.package
-        )
+        return Binaries(folder / self.package.name / self.folder.relative_to(self.package), self.origin, self.package)
 
 
 def server_account() -> Account:
@@ -117,9 +115,7 @@ def find_binaries() -> Iterator[Binaries]:
 
 def _system_folders() -> Iterator[Path]:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            ["pg_config", "--bindir"], capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, timeout=10, check=True)
         yield Path(done.stdout.strip())
     for tool in ("initdb", "postgres"):
         if found := shutil.which(tool):

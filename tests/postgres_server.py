@@ -269,9 +269,7 @@ class PostgresServer:
 
     def _surroundings(self) -> dict[str, Any]:
         """How programs are started: by the account, in the folder, without the caller's PG variables."""
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PG", "LD_", "DYLD_"))
-        }
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LD_", "DYLD_"))}
         environment.update(LC_ALL="C", HOME=str(self.folder))
         return {"cwd": self.folder, "env": environment, "stdin": subprocess.DEVNULL, **self._account}
 

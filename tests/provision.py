@@ -37,9 +37,7 @@ OPTIONS_THAT_RUN_NOTHING = (
 
 def services_required() -> bool:
     """Whether a missing service is an error and no reason to skip."""
-    return any(
-        os.environ.get(name, "").lower() not in {"", "0", "false"} for name in ("CI", "REQUIRE_SERVICES")
-    )
+    return any(os.environ.get(name, "").lower() not in {"", "0", "false"} for name in ("CI", "REQUIRE_SERVICES"))
 
 
 def miss(reason: str) -> NoReturn:
@@ -83,9 +81,7 @@ def _provide_postgres(config: pytest.Config) -> str:
     """Put PostgreSQL's address, or why there is none, into the environment; return a description."""
     if url := os.environ.get("DATABASE_URL"):
         if not url.startswith(("postgresql://", "postgres://")):
-            raise pytest.UsageError(
-                "DATABASE_URL must name a PostgreSQL: postgresql://user:password@host/database"
-            )
+            raise pytest.UsageError("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host/database")
         os.environ[POSTGRES_URL] = url
         return "given by DATABASE_URL"
     server = PostgresServer()

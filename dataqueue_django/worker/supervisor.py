@@ -184,6 +184,10 @@ class Supervisor:
         if not worker_id:
             return
         store, crash_limit = self._queue.store, self._queue.settings.worker.crash_limit
+        # Before the row expires, for then other workers take back as well and know nothing of what had begun; and after
+        # it, for a claim that was still on its way.
+        while take_back(store, worker_id, begun=child.begun.had_begun, crash_limit=crash_limit):
+            pass
         store.commit([(expire(worker_id),)])
         while take_back(store, worker_id, begun=child.begun.had_begun, crash_limit=crash_limit):
             pass

@@ -40,8 +40,8 @@ class Upkeep:
 
     def round(self, me: int, unbroken_since: float) -> int:
         """Expire silent peers, reclaim dead workers' jobs, drop old rows; returns how many jobs were reclaimed."""
+        asked_at = time.monotonic()  # first of all: `unbroken_since` was true then, and any call may take long
         holders = {worker_id for (worker_id,) in self._store.count(JobFilter(held=True), by=("worker_id",))}
-        asked_at = time.monotonic()
         workers = self._store.find(Kind.WORKER)  # after the holders, so that a holder without a row has none for good
         expired = [w for w in workers if w.expired_at is not None]
         peers = [w for w in workers if w.expired_at is None and w.id != me]

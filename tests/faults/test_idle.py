@@ -1,0 +1,71 @@
+"""An idle worker leaves its database alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import pytest
+from django.db.backends.signals import connection_created
+
+from dataqueue_django.domain.liveness import expire
+from dataqueue_django.domain.records import Worker
+from dataqueue_django.stores.orm.portable import PortableStore
+from dataqueue_django.stores.orm.postgres import PostgresStore
+from tests.faults.inprocess import Workshop
+from tests.harness.fixtures import REAL
+from tests.harness.workers import wait_until
+
+pytestmark = REAL
+BEATS = 10
+PER_BEAT = 20
+"""Far more than a heartbeat, a poll and a look after the others need together, far fewer than a busy loop makes."""
+
+
+@pytest.mark.parametrize("dead", [0, 150])
+def test_an_idle_worker_is_quiet(
+    workshop: Workshop, dead: int, monkeypatch: pytest.MonkeyPatch, tally: Callable[[str], None]
+) -> None:
+    """Counted over ten beats, polls and rounds of upkeep; the rows of workers long gone make no difference."""
+    store, statements, lock = workshop.store, [], Lock()
+
+    def count(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        with lock:
+            statements.append(sql)
+        return execute(sql, params, many, context)
+
+    def watch(connection: Any, **_: Any) -> None:
+        connection.execute_wrappers.append(count)
+
+    bury(store, dead)
+    workshop.handle("nothing", lambda: None)
+    connection_created.connect(watch)
+    if isinstance(store, PostgresStore):
+        original = PostgresStore._hot
+
+        def hot(self: PostgresStore, statement: str, params: Any) -> Any:
+            with lock:
+                statements.append(statement)
+            return original(self, statement, params)
+
+        monkeypatch.setattr(PostgresStore, "_hot", hot)
+    try:
+        with workshop.working(heartbeat=0.2, lease=1.5, reap_every=0.2, poll_interval=0.2):
+            wait_until(lambda: workshop.live_workers() and workshop.live_workers()[0].beat >= 2)
+            [row] = workshop.live_workers()
+            with lock:
+                statements.clear()
+            wait_until(lambda: workshop.live_workers()[0].beat >= row.beat + BEATS, every=0.2)
+            with lock:
+                seen = len(statements)
+    finally:
+        connection_created.disconnect(watch)
+    assert BEATS <= seen <= BEATS * PER_BEAT, sorted(set(statements))
+    tally(f"{seen} statements in {BEATS} beats, polls and rounds of upkeep beside {dead} rows of gone workers")
+
+
+def bury(store: PortableStore, count: int) -> None:
+    """Leave the rows of workers that ended."""
+    for _ in range(count):
+        store.commit([(expire(store.put(Worker(label="gone")).id),)])
