@@ -21,7 +21,7 @@ MAX_TAGS = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobOptions:
-    """How a job is to be run (seed 001 "JobOptions"). None means: the next source of defaults decides.
+    """How a job is to be run (DataQueue "JobOptions"). None means: the next source of defaults decides.
 
     `timeout`, `retry_delay` and `retry_delay_max` are seconds or timedelta. `retry_backoff` is "exponential", "linear"
     or "fixed"; True and False mean exponential and fixed.

@@ -13,7 +13,7 @@ JSON = Any
 
 
 class JobStatus(StrEnum):
-    """The six stored conditions of a job (seed 004)."""
+    """The six stored conditions of a job (as in DataQueue's JobRecord)."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -127,7 +127,7 @@ class ClaimedJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A job as stored (seed 004, in snake_case).
+    """A job as stored (DataQueue's JobRecord, in snake_case).
 
     `ready_at` is the whole answer to "from when may this be claimed?"; None means not at all. `claim_seq` is odd
     exactly while the job is processing and grows whenever it enters or leaves that status.

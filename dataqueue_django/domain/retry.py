@@ -44,7 +44,7 @@ class Backoff:
         """Return the delay after failed attempt number `attempt` (1 is the first).
 
         `chance` in [0, 1) spreads jobs that failed together. Without options: 2^n minutes, up to a quarter later, never
-        earlier than documented by seed 001. Exponential: half to all of delay * 2^n. Linear: delay * n, up to a quarter
+        earlier than DataQueue documents. Exponential: half to all of delay * 2^n. Linear: delay * n, up to a quarter
         later. Fixed: exactly the delay.
         """
         power = 2.0 ** min(attempt, 64)

@@ -37,7 +37,7 @@ class Adding(QueueBase):
     """`add_job`, `add_jobs`."""
 
     def add_job(self, job_type: str, payload: JSON = None, *, allow_unknown: bool = False, **options: Any) -> int:
-        """Add a job in the caller's transaction and return its id (seed 001 "addJob").
+        """Add a job in the caller's transaction and return its id (DataQueue "addJob").
 
         Options are those of JobOptions. With an `idempotency_key` that is taken, the id of the job that has it is
         returned and nothing changes. Raises InvalidJob for anything that could not run; `allow_unknown` lets job types
@@ -47,7 +47,7 @@ class Adding(QueueBase):
         return self.insert([spec])[0].id
 
     def add_jobs(self, jobs: Iterable[Mapping[str, Any]], *, allow_unknown: bool = False) -> list[int]:
-        """Add many jobs, all or none, and return their ids in order (seed 001 "addJobs").
+        """Add many jobs, all or none, and return their ids in order (DataQueue "addJobs").
 
         Each is a mapping with `job_type`, `payload` and any options. Any iterable will do: it is read a thousand at a
         time. An empty one touches nothing.

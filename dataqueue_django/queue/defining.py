@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class Options(TypedDict, total=False):
-    """The options of a job, as `@job`, `using` and `add_job` take them (seed 001 "JobOptions")."""
+    """The options of a job, as `@job`, `using` and `add_job` take them (DataQueue "JobOptions")."""
 
     queue: str
     priority: int

@@ -13,12 +13,12 @@ class Finding(QueueBase):
     """`get_job`, `get_job_events`."""
 
     def get_job(self, job_id: int) -> Job | None:
-        """Return the job with this id, or None (seed 001 "getJob")."""
+        """Return the job with this id, or None (DataQueue "getJob")."""
         found = self.store.get([_id(job_id)])
         return found[0] if found else None
 
     def get_job_events(self, job_id: int) -> list[JobEvent]:
-        """Return what happened to a job, oldest first; an empty list for an unknown id (seed 001 "getJobEvents")."""
+        """Return what happened to a job, oldest first; an empty list for an unknown id (DataQueue "getJobEvents")."""
         return self.store.events(_id(job_id), limit=10_000)
 
 

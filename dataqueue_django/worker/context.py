@@ -47,7 +47,7 @@ class JobContext:
         return self._signal
 
     def set_progress(self, percent: float, message: str | None = None) -> None:
-        """Report progress from 0 to 100 (rounded), with a short message (seed 001 "Progress Tracking").
+        """Report progress from 0 to 100 (rounded), with a short message (DataQueue "Progress Tracking").
 
         Raises InvalidProgress for anything that is not a number in that range.
         """

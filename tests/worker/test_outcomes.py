@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from dataqueue_django import GiveUp, Job, JobContext, JobStatus, RetryLater, Snooze, get_queue, job
-from dataqueue_django.handlers import registry
 from dataqueue_django.testing import run_job
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -25,15 +23,6 @@ class Hopeless(Exception): ...
 class Unprintable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
-
-
-@pytest.fixture(autouse=True)
-def _forget_handlers() -> Iterator[None]:
-    """Forget the handlers that a test defined, so that the next may use the names again."""
-    known = set(registry.types())
-    yield
-    for added in set(registry.types()) - known:
-        registry.remove(added)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,14 +24,6 @@ from tests.harness.workers import wait_until
 from tests.worker.test_slots import run_of
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-@pytest.fixture(autouse=True)
-def _forget_handlers() -> Iterator[None]:
-    known = set(registry.types())
-    yield
-    for added in set(registry.types()) - known:
-        registry.remove(added)
 
 
 @pytest.fixture
