@@ -16,12 +16,12 @@ from dataqueue_django.domain.records import JobStatus
 from dataqueue_django.worker.connections import ThreadConnections
 from dataqueue_django.worker.processor import Processor
 from tests.app.models import BusinessRow
+from tests.faults.fleet import TRIALS
 from tests.faults.inprocess import Workshop
 from tests.harness.fixtures import REAL
 from tests.harness.workers import PATIENCE, wait_until
 
 pytestmark = REAL
-TRIALS = 20
 
 
 class RollBack(Exception):

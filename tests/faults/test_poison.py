@@ -65,6 +65,8 @@ def test_unsupervised(store: PortableStore, workers: Workers, ledger: Ledger, ta
         return all(job.is_terminal for poison, good in trials for job in store.get([poison, *good]))
 
     wait_until(done, 90, what=workers.output)
+    for process in workers.running:
+        process.ready()
     conclude(store, workers, ledger, trials, tally)
 
 

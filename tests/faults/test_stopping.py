@@ -46,7 +46,7 @@ def test_one_signal_drains(
     """Running jobs end within the limit or go back; nothing is lost, run twice or charged."""
     chance = random.Random(drain)
     stopped = 0
-    for _ in range(max(1, TRIALS // (2 * AT_ONCE))):
+    for _ in range(max(1, TRIALS // (4 * AT_ONCE))):  # on two databases with two limits
         fleet = [workers.start("--concurrency", "3", clocks={"DRAIN": drain}) for _ in range(AT_ONCE)]
         registered(store, *fleet)
         add(store, "sleep:0.1+ok", count=30)

@@ -43,7 +43,14 @@ def children(store: PortableStore, supervisor: WorkerProcess, count: int = 2) ->
 
 def gone(pids: list[int]) -> bool:
     """Return whether none of these processes runs."""
-    return not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+    def runs(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return not any(map(runs, pids))
 
 
 def test_a_killed_child_is_replaced_and_its_jobs_are_back(
@@ -53,7 +60,7 @@ def test_a_killed_child_is_replaced_and_its_jobs_are_back(
     for team in teams:
         children(store, team)
     waits, first = [], []
-    for n in range(max(1, TRIALS // 10)):
+    for n in range(max(1, TRIALS // 20)):
         go = tmp_path / f"go-{n}"
         ids = add(store, f"stubborn:{go}", count=10)
         wait_until(lambda: begun(ledger, ids), what=workers.output)  # noqa: B023
@@ -197,11 +204,11 @@ def test_a_rival_cannot_charge_what_a_dead_child_had_not_begun(
     assert {workshop.job(job.id).status for job in (first, *others)} == {JobStatus.PENDING}
 
 
-def test_a_reload_survives_a_child_that_has_just_died(alias: str) -> None:
+def test_a_reload_survives_a_child_that_has_just_died(workshop: Workshop) -> None:
     """The news of its death may not have been read yet when a file changes."""
     reading, writing = os.pipe()
     os.close(reading)
-    supervisor = Supervisor(None, lambda _: [sys.executable], 1, lambda: ["a.py"])  # type: ignore[arg-type]
+    supervisor = Supervisor(workshop.queue, lambda _: [sys.executable], 1, changed_files=lambda: ["a.py"])
     supervisor._children[0] = Child(0, None, writing, None, 0.0)  # type: ignore[arg-type]
     supervisor._reload_if_changed()
     os.close(writing)
