@@ -3,6 +3,7 @@
 import os
 
 from tests.database_urls import parse
+from tests.variants import ROUTERS, SQLITE, VARIANT, database, queue
 
 SECRET_KEY = "test"
 USE_TZ = True
@@ -47,16 +48,19 @@ TEMPLATES = [
 
 # No OPTIONS, as in a project fresh from startproject: what SQLite needs beyond them the app sees to itself.
 # The test database is a file, since the processes that tests start could not see one in memory.
+_sqlite_file = os.environ.get("TEST_SQLITE_FILE")
 DATABASES = {
-    "default": {
+    alias: {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": ":memory:",
-        "TEST": {"NAME": os.environ.get("TEST_SQLITE_FILE")},
-    },
+        "TEST": {"NAME": _sqlite_file and f"{_sqlite_file}.{alias}"},
+    }
+    for alias in dict.fromkeys(("default", SQLITE))
 }
 if _postgres_url := os.environ.get("TEST_POSTGRES_URL"):
-    DATABASES["postgres"] = parse(_postgres_url)
+    DATABASES["postgres"] = database(parse(_postgres_url))
 
-DATAQUEUE = {
-    alias: {"BACKEND": "dataqueue_django.stores.orm.OrmStore", "OPTIONS": {"DATABASE": alias}} for alias in DATABASES
-}
+DATABASE_ROUTERS = ROUTERS
+DATAQUEUE = {alias: queue(alias, str(entry["ENGINE"])) for alias, entry in DATABASES.items()}
+if VARIANT == "separate":
+    DATAQUEUE["default"] = DATAQUEUE[SQLITE]

@@ -20,6 +20,7 @@ from tests.harness.checkers import Snapshot, check_all, k4_no_overlap
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import BEGIN, END, Ledger
 from tests.harness.workers import ROOT, Workers, environment
+from tests.variants import SQLITE
 
 pytestmark = REAL
 PROCESSES = 4
@@ -83,7 +84,7 @@ def as_users(folder: Path, seconds: float, receiver: str, count: int = 2) -> tup
         subprocess.Popen(
             [sys.executable, "-W", "error", script, str(seconds), receiver],
             cwd=ROOT,
-            env=environment(url_of("default")),
+            env=environment(url_of(SQLITE)),
             stdout=subprocess.PIPE,
         )
         for _ in range(count)
@@ -93,7 +94,7 @@ def as_users(folder: Path, seconds: float, receiver: str, count: int = 2) -> tup
     return [id for one in told for id in one["ids"]], [error for one in told for error in one["errors"]]
 
 
-@pytest.mark.parametrize("alias", ["default"])
+@pytest.mark.parametrize("alias", [SQLITE])
 def test_sqlite_is_never_locked_for_users_and_workers(
     store: PortableStore, workers: Workers, ledger: Ledger, tmp_path: Path, tally: Callable[[str], None]
 ) -> None:
