@@ -43,16 +43,21 @@ def database(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "OPTIONS": {**entry.get("OPTIONS", {}), **_postgres_options()}}
 
 
+def repeatable_read() -> dict[str, Any]:
+    """Return the OPTIONS of a PostgreSQL on which everything is REPEATABLE READ."""
+    from psycopg import IsolationLevel
+
+    # The first is for transactions, which is all that Django's own option reaches; the second is what
+    # ALTER DATABASE or postgresql.conf would say, and holds for statements outside of transactions as well.
+    return {
+        "isolation_level": IsolationLevel.REPEATABLE_READ,
+        "options": r"-c default_transaction_isolation=repeatable\ read",
+    }
+
+
 def _postgres_options() -> dict[str, Any]:
     if VARIANT == "repeatable_read":
-        from psycopg import IsolationLevel
-
-        # The first is for transactions, which is all that Django's own option reaches; the second is what
-        # ALTER DATABASE or postgresql.conf would say, and holds for statements outside of transactions as well.
-        return {
-            "isolation_level": IsolationLevel.REPEATABLE_READ,
-            "options": r"-c default_transaction_isolation=repeatable\ read",
-        }
+        return repeatable_read()
     if VARIANT == "pool":
         return {"pool": {"min_size": 1, "max_size": 8, "timeout": 20}}
     return {}
