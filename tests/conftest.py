@@ -12,7 +12,7 @@ from django.conf import settings
 from tests.postgres_binaries import Unavailable
 from tests.postgres_server import PostgresServer
 from tests.provision import POSTGRES_MISSING, miss
-from tests.variants import POSTGRES, SQLITE, VARIANT
+from tests.variants import ALIASES, VARIANT
 
 # A busy machine is no failure: an example may take as long as it takes.
 hypothesis.settings.register_profile("dataqueue", hypothesis.settings(), deadline=None)
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.django_db(**options), append=False)
 
 
-@pytest.fixture(params=[SQLITE, POSTGRES])
+@pytest.fixture(params=ALIASES)
 def any_alias(request: pytest.FixtureRequest) -> str:
     """Run the test on each database in turn; the value is the alias of the database and of the queue in it."""
     alias: str = request.param

@@ -24,7 +24,9 @@ READ_THE_GROUP = """
 import django
 django.setup()
 from django.contrib.auth.models import Group
-print(Group.objects.get())
+from dataqueue_django.conf import queue_databases
+[database] = queue_databases()
+print(Group.objects.using(database).get())
 """
 START_A_SERVER = """
 from tests.postgres_server import PostgresServer

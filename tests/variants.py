@@ -30,6 +30,9 @@ SQLITE = "queue" if VARIANT == "separate" else "default"
 """The alias of the queue on SQLite, and of its database; the tests of every database call both the same."""
 
 POSTGRES = "postgres"
+ALIASES = (POSTGRES,) if VARIANT in ("repeatable_read", "pool", "pgbouncer") else (SQLITE, POSTGRES)
+"""The databases that the tests of every database run on: those that the variant sets up in its way."""
+
 ORM_STORE = "dataqueue_django.stores.orm.OrmStore"
 ROUTERS = ["dataqueue_django.routers.QueueRouter"] if VARIANT == "separate" else []
 

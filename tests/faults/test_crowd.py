@@ -53,8 +53,11 @@ import django
 django.setup()
 from django.db import OperationalError, transaction
 from dataqueue_django import get_queue
+from dataqueue_django.conf import queue_databases
 from tests.app.models import BusinessRow
 
+[database] = queue_databases()
+rows = BusinessRow.objects.using(database)
 seconds, receiver = float(sys.argv[1]), sys.argv[2]
 if receiver == "off":
     from django.db.backends.signals import connection_created
@@ -62,11 +65,11 @@ if receiver == "off":
 ids, errors, until = [], [], time.monotonic() + seconds
 while time.monotonic() < until:
     try:
-        with transaction.atomic():
-            count = BusinessRow.objects.count()
+        with transaction.atomic(using=database):
+            count = rows.count()
             time.sleep(0.002)
             job_id = get_queue().add_job("harness.act", {"acts": ["ok"]})
-            BusinessRow.objects.create(note=str(count), job_id=job_id)
+            rows.create(note=str(count), job_id=job_id)
     except OperationalError as error:
         errors.append(str(error))
     else:

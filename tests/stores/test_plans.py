@@ -22,7 +22,7 @@ from dataqueue_django.stores.orm import postgres
 from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.testing.contract.base import execution_of
 from tests.stores.tables import emptied_store, real_transactions
-from tests.variants import SQLITE
+from tests.variants import SQLITE, VARIANT
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ROWS = 20_000
@@ -95,6 +95,7 @@ def undone(alias: str) -> Iterator[None]:
         transaction.set_rollback(True, using=alias)
 
 
+@pytest.mark.skipif(VARIANT == "pgbouncer", reason="nothing is prepared behind PgBouncer")
 @real_transactions("postgres")
 class TestPostgresPlans:
     """With generic plans, as on a worker's connection."""
