@@ -17,7 +17,7 @@ from django.urls import reverse
 from dataqueue_django import get_queue
 from example_project.fieldbook.models import Airport, Import
 from example_project.fieldbook.reading import MAX_BYTES
-from example_project.fieldbook.uploads import BoundedUploadHandler
+from example_project.uploads import BoundedUploadHandler
 
 from .conftest import csv_file
 
