@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
@@ -23,8 +23,16 @@ SHEET_GROUND = (251, 250, 246)
 _OPENED_AS = ("JPEG", "PNG")
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}  # MPO: what cameras with two lenses put into a .jpg
 _ORIENTATION = 0x0112
-_LYING = (5, 6, 7, 8)
-"""The EXIF orientations that swap width and height."""
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture upright, by its EXIF orientation; from 5 on width and height change places."""
 
 
 class BadPicture(Exception):
@@ -57,7 +65,7 @@ def facts_of(data: bytes) -> Facts:
     if len(data) > MAX_BYTES:
         raise BadPicture(f"The file is larger than {MAX_BYTES // 1024**2} MiB, which is the limit.")
     with _opened(data) as image:
-        width, height = _upright_size(image)
+        width, height = image.size if _orientation(image) < 5 else image.size[::-1]
         return Facts(_ENDINGS[str(image.format)], width, height)
 
 
@@ -72,14 +80,14 @@ def fitted(width: int, height: int, size: int) -> tuple[int, int]:
 def thumbnail(data: bytes, size: int) -> Picture:
     """Return a picture upright, no larger than `size`, on white, without metadata; raises BadPicture."""
     with _opened(data) as image:
-        target = fitted(*_upright_size(image), size)
+        turn = _UPRIGHT.get(_orientation(image))
+        target = fitted(*image.size, size)
         image.draft("RGB", (2 * size, 2 * size))  # a JPEG need not be decoded in full to become small
-        upright = _plain(ImageOps.exif_transpose(image))
-        small = upright.resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        small = _plain(image).resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
         _into_srgb(small, image.info.get("icc_profile"))
     ground = Image.new("RGB", target, "white")
     ground.paste(small, mask=small if small.mode == "RGBA" else None)
-    return _jpeg(ground)
+    return _jpeg(ground if turn is None else ground.transpose(turn))
 
 
 def sheet_size(count: int) -> tuple[int, int]:
@@ -123,9 +131,12 @@ def _check_pixels(pixels: int) -> None:
         raise BadPicture(f"The picture has more than {MAX_PIXELS // 1_000_000} million pixels, which is the limit.")
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    lying = image.getexif().get(_ORIENTATION) in _LYING
-    return (image.height, image.width) if lying else (image.width, image.height)
+def _orientation(image: Image.Image) -> int:
+    """Return how the camera was held, 1 being upright."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # looking for it behind the picture's data would decode all of it
+    found = image.getexif().get(_ORIENTATION)
+    return found if found in _UPRIGHT else 1
 
 
 def _scaled(side: int, size: int, longest: int) -> int:

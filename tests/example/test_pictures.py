@@ -23,7 +23,7 @@ from example_project.album.pictures import (
     thumbnail,
 )
 
-from .drawing import SVG, bomb, cut_off, drawn, encoded, jpeg, turned
+from .drawing import ORIENTATION, SVG, bomb, cut_off, drawn, encoded, jpeg, turned
 
 RED, BLUE = (254, 0, 0), (0, 0, 254)
 
@@ -84,6 +84,31 @@ def test_a_picture_stands_upright(orientation: int) -> None:
     assert made.size == (160, 107)
     assert is_near(made, (30, 20), RED)
     assert all(is_near(made, place, BLUE) for place in [(130, 20), (30, 85), (130, 85)])
+
+
+def test_a_png_stands_upright_as_well() -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    data = encoded(drawn(300, 200).transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
+    assert facts_of(data) == Facts("png", 300, 200)
+    assert is_near(opened(thumbnail(data, 160).data), (30, 20), RED)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_orientation_that_makes_no_sense_is_left_out(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = jpeg(exif=exif)
+    assert facts_of(data) == Facts("jpg", 300, 200)
+    assert thumbnail(data, 160) == thumbnail(jpeg(), 160)
+
+
+def test_a_picture_from_a_camera_with_two_lenses_is_a_jpeg() -> None:
+    data = encoded(drawn(300, 200), "MPO", save_all=True, append_images=[drawn(300, 200)])
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "MPO"
+    assert facts_of(data) == Facts("jpg", 300, 200)
+    assert thumbnail(data, 160).width == 160
 
 
 def test_nothing_but_the_picture_is_kept() -> None:
