@@ -62,7 +62,9 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Take a photograph out of the album, and its upcoming jobs out of the queue."""
     photo = get_object_or_404(Photo, pk=pk)
     cancelled = remove_photo(photo)
-    jobs = f" {_counted(cancelled, 'upcoming job')} cancelled." if cancelled else ""
+    jobs = (
+        f" {_counted(cancelled, 'upcoming job')} {'was' if cancelled == 1 else 'were'} cancelled." if cancelled else ""
+    )
     messages.info(request, f"“{photo.title}” was removed.{jobs}")
     return redirect("album:album")
 
@@ -73,7 +75,8 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Have the missing thumbnails of a photograph tried again."""
     photo = get_object_or_404(Photo, pk=pk)
     again = try_again(photo)
-    messages.info(request, f"“{photo.title}”: {_counted(again, 'thumbnail')} to be tried again.")
+    what = f"{_counted(again, 'thumbnail')} will be tried again" if again else "there is nothing to try again"
+    messages.info(request, f"“{photo.title}”: {what}.")
     return redirect(photo)
 
 
@@ -133,7 +136,7 @@ def _title_of(file: UploadedFile) -> str:
 
 
 def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing} was" if number == 1 else f"{number} {thing}s were"
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _picture(file: FieldFile) -> FileResponse:
