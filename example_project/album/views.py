@@ -124,6 +124,7 @@ def _page(request: HttpRequest, form: PhotoForm, status: int = 200) -> HttpRespo
     context = {
         "form": form,
         "watched": watched,
+        "shipped": shipped.PHOTOS,
         "refresh": REFRESH_SECONDS if watched.is_running and status == 200 and "still" not in request.GET else None,
     }
     return render(request, "album/album.html", context, status=status)

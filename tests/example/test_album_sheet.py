@@ -90,6 +90,6 @@ def test_the_sheet_is_made_once_and_shows_all(any_alias: str, site: dict[str, st
         ("make_thumbnail", JobStatus.COMPLETED): PHOTOS * len(SIZES),
         ("make_contact_sheet", JobStatus.COMPLETED): 1,
     }
-    assert album.sheet_version == album.version
+    assert album.sheet_version == album.version == 1 + PHOTOS * len(SIZES), "each change counts"
     assert (album.sheet_width, album.sheet_height) == sheet_size(PHOTOS)
     assert (tmp_path / "site" / "media" / album.sheet.name).stat().st_size == album.sheet_bytes
