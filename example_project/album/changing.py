@@ -74,10 +74,6 @@ def remove_photo(photo: Photo) -> int:
         discard(photo.file)
         cancelled: int = get_queue().cancel_all_upcoming_jobs({"tags": [_tag(photo)]})
         photo.delete()
-        if not album.photos.exists():
-            discard(album.sheet)
-            album.sheet, album.sheet_version = "", None
-            album.save()
         changed(album)
     return cancelled
 

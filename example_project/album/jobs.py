@@ -10,19 +10,17 @@ Any of them may run again: the same picture gives the same bytes, and nothing ch
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.fields.files import FieldFile
 
 from dataqueue_django import GiveUp, JobContext, job
 
 from .models import Album, Photo, Thumbnail
 from .pictures import SHEET_CELL, BadPicture, Picture, contact_sheet, thumbnail
-
-Settled = Callable[[Thumbnail], bool]
 
 
 @job(takes_context=True, timeout=60, retry_delay=2, give_up_on=Photo.DoesNotExist)
@@ -49,8 +47,7 @@ def make_contact_sheet(ctx: JobContext, album_id: int, version: int) -> dict[str
     album = Album.objects.get(pk=album_id)
     if album.version != version:
         return {"outdated": True}  # the change asked for a sheet of its own, or its last thumbnail will
-    shown = _finished(album).filter(size=SHEET_CELL).order_by("photo_id")
-    sheet = contact_sheet([_content(one.file) for one in shown])
+    sheet = contact_sheet([_content(one.file) for one in _on_sheet(album)])
     ctx.set_progress(80, "Drew the sheet")
     ctx.signal.raise_if_aborted()
     if not _keep_sheet(album_id, version, sheet):
@@ -65,23 +62,22 @@ def locked(album_id: int) -> Album:
 
 
 def changed(album: Album) -> None:
-    """Note in the caller's transaction that a locked album has changed, and ask for its sheet if nothing is open."""
+    """Note in the caller's transaction that a locked album has changed: its sheet goes, and a new one is asked for.
+
+    While thumbnails are still to come, asking is left to the last of them.
+    """
+    discard(album.sheet)
+    album.sheet, album.sheet_version = "", None
     album.version += 1
-    album.save(update_fields=["version"])
-    ask_for_sheet(album)
+    is_complete = not Thumbnail.objects.filter(photo__album=album, file="", problem="").exists()
+    if is_complete and _on_sheet(album).exists():
+        album.sheet_job_id = _ask_for_sheet(album)
+    album.save()
 
 
-def ask_for_sheet(album: Album) -> None:
-    """Enqueue the sheet of a locked album once for this version of it, unless a thumbnail is still to come."""
-    if _thumbnails(album).filter(file="", problem="").exists() or not _finished(album).exists():
-        return
-    key = f"contact sheet {album.pk} {album.version}"
-    album.sheet_job_id = (
-        make_contact_sheet.using(idempotency_key=key, tags=["album"])
-        .enqueue(album_id=album.pk, version=album.version)
-        .id
-    )
-    album.save(update_fields=["sheet_job_id"])
+def _ask_for_sheet(album: Album) -> int:
+    bound = make_contact_sheet.using(idempotency_key=f"contact sheet {album.pk} {album.version}", tags=["album"])
+    return bound.enqueue(album_id=album.pk, version=album.version).id
 
 
 def discard(file: FieldFile) -> None:
@@ -152,12 +148,9 @@ def _keep_sheet(album_id: int, version: int, sheet: Picture) -> bool:
         return True
 
 
-def _thumbnails(album: Album) -> Any:
-    return Thumbnail.objects.filter(photo__album=album)
-
-
-def _finished(album: Album) -> Any:
-    return _thumbnails(album).exclude(file="")
+def _on_sheet(album: Album) -> QuerySet[Thumbnail]:
+    """The thumbnails that the album's sheet shows, in its order."""
+    return Thumbnail.objects.filter(photo__album=album, size=SHEET_CELL).exclude(file="").order_by("photo_id")
 
 
 def _content(file: FieldFile) -> bytes:

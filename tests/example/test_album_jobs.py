@@ -182,6 +182,24 @@ def test_with_the_last_photograph_the_sheet_goes(work: Work, fieldbook: Path) ->
     assert not Album.objects.get().sheet
 
 
+def test_without_a_small_thumbnail_there_is_no_sheet(work: Work) -> None:
+    (photo,) = added(jpeg())
+    Thumbnail.objects.filter(photo=photo, size=160).update(problem="Said somebody.")
+    get_queue().cancel_job(jobs_of("make_thumbnail")[0].id)
+    work()
+    assert photo.thumbnails.exclude(file="").count() == 2
+    assert not jobs_of("make_contact_sheet")
+
+
+def test_a_changed_album_shows_no_old_sheet(work: Work, fieldbook: Path) -> None:
+    added(jpeg())
+    work()
+    old = Album.objects.get().sheet.name
+    added(jpeg(40, 30))
+    assert not Album.objects.get().sheet
+    assert old not in files(fieldbook)
+
+
 def test_removing_is_undone_with_its_transaction(work: Work, fieldbook: Path) -> None:
     (photo,) = added(jpeg())
     before = files(fieldbook)

@@ -1,4 +1,4 @@
-"""The last thumbnail asks for the contact sheet, however many finish at the same time, in workers of their own."""
+"""The album on each database, in processes of its own: the last of many thumbnails asks for the contact sheet."""
 
 from __future__ import annotations
 
@@ -27,8 +27,16 @@ ADD = f"""
 import django
 django.setup()
 from example_project.album import shipped
-from example_project.album.changing import Given, add_photos
-add_photos(Given(one.read(), one.title) for one in shipped.PHOTOS[:{PHOTOS}])
+from example_project.album.changing import Given, add_photos, remove_photo, try_again
+photos, _ = add_photos(Given(one.read(), one.title) for one in shipped.PHOTOS[:{PHOTOS}])
+"""
+REMOVE_AND_RETRY = f"""{ADD}
+from dataqueue_django import get_queue
+assert remove_photo(photos[0]) == 3
+for thumbnail in photos[1].thumbnails.all():
+    assert get_queue().cancel_job(thumbnail.job_id)
+assert try_again(photos[1]) == 3
+assert try_again(photos[2]) == 0
 """
 
 
@@ -74,8 +82,24 @@ def waiters(alias: str) -> int:
     return found
 
 
+def run(program: str, site: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", program], env={**os.environ, **site}, cwd=ROOT, check=True)
+
+
+def test_removing_and_trying_again(any_alias: str, site: dict[str, str], tmp_path: Path) -> None:
+    run(REMOVE_AND_RETRY, site)
+    queue = get_queue(any_alias)
+    assert queue.count_jobs_by("status") == {JobStatus.CANCELLED: 3, JobStatus.PENDING: 6}
+    assert Thumbnail.objects.using(any_alias).count() == 6
+    with WorkerProcess(site["DATABASE_URL"], "--burst", folder=tmp_path / "logs", extra=site) as worker:
+        assert worker.wait() == 0, worker.output
+    album = Album.objects.using(any_alias).get()
+    assert (album.sheet_version, album.sheet_width) == (album.version, sheet_size(2)[0])
+    assert queue.count_jobs_by("status") == {JobStatus.CANCELLED: 3, JobStatus.COMPLETED: 7}
+
+
 def test_the_sheet_is_made_once_and_shows_all(any_alias: str, site: dict[str, str], tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", ADD], env={**os.environ, **site}, cwd=ROOT, check=True)
+    run(ADD, site)
     queue = get_queue(any_alias)
     with workers(site, tmp_path / "logs") as running:
         with nobody_changes_the_album(any_alias, PHOTOS * len(SIZES)):
