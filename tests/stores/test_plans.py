@@ -54,6 +54,12 @@ INSERT INTO dataqueue_jobtag (job_id, tag)
 SELECT id, CASE WHEN id % 500 = 0 THEN 'rare' ELSE 'common' END FROM dataqueue_job WHERE id % 2 = 0
 """
 
+# Of five hundred events one is old.
+FILL_EVENTS = """
+INSERT INTO dataqueue_jobevent (job_id, event_type, created_at)
+SELECT id, 'added', CASE WHEN id %% 500 = 0 THEN %(long_ago)s ELSE %(now)s END FROM dataqueue_job
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -73,6 +79,7 @@ def filled(request: pytest.FixtureRequest) -> PortableStore:
         cursor.execute(FILL.replace("% 3", "%% 3").replace("% 7", "%% 7").replace("% 20", "%% 20")
                        .replace("% 4", "%% 4").replace("% 5", "%% 5"), PARAMS)  # fmt: skip
         cursor.execute(FILL_TAGS)
+        cursor.execute(FILL_EVENTS, {**PARAMS, "long_ago": NOW - timedelta(days=90)})
         for table in ("job", "jobevent", "jobtag", "worker"):
             cursor.execute(f"ANALYZE dataqueue_{table}")
     return store
@@ -172,7 +179,7 @@ class TestPostgresPlans:
                 "finished_at",
                 lambda s: s.delete_ended(JobStatus.COMPLETED, before=NOW + timedelta(days=1), limit=100),
             ),
-            ("dataqueue_jobevent_created", "created_at", lambda s: s.delete_events(before=NOW, limit=100)),
+            ("dataqueue_jobevent_created", "created_at", lambda s: s.delete_events(before=NOW - timedelta(days=30))),
             (
                 "dataqueue_jobtag_unique",
                 "tag",
