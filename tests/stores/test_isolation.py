@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
@@ -18,6 +18,7 @@ from django.db import OperationalError, connections, transaction
 
 from dataqueue_django.domain.changes import Verdict
 from dataqueue_django.domain.records import Claim, NewJob, Worker
+from dataqueue_django.domain.steering import cancel
 from dataqueue_django.domain.transitions import complete
 from dataqueue_django.testing.contract.base import execution_of
 from tests.stores.tables import emptied_store, real_transactions
@@ -94,6 +95,14 @@ class TestRepeatableRead:
         with CommitWhenWaitedFor(other, self.backend()):
             assert self.store.delete([added.id]) == 1
 
+    def test_events_that_somebody_else_deletes_meanwhile_are_no_error(self, other: Any) -> None:
+        [added] = self.store.insert([NewJob(job_type="t")], now=NOW)
+        other.execute("DELETE FROM dataqueue_job WHERE id = %s", [added.id])
+        other.commit()
+        other.execute("DELETE FROM dataqueue_jobevent")
+        with CommitWhenWaitedFor(other, self.backend()):
+            assert self.store.delete_events(before=NOW + timedelta(days=1)) == 0
+
     def test_a_key_that_is_being_taken_names_its_job(self, other: Any) -> None:
         [taken] = other.execute(TAKE_THE_KEY).fetchone()
         with CommitWhenWaitedFor(other, self.backend()):
@@ -110,6 +119,17 @@ class TestRepeatableRead:
         assert isinstance(caught.value.__cause__, psycopg.errors.SerializationFailure)
         with transaction.atomic(using=POSTGRES):
             assert self.store.insert([KEYED])[0].id == taken
+
+    def test_in_a_callers_transaction_a_job_changed_meanwhile_is_an_error_to_repeat(self, other: Any) -> None:
+        [added] = self.store.insert([NewJob(job_type="t")], now=NOW)
+        cancelling = [cancel(added.id)]
+        with pytest.raises(OperationalError, match="could not serialize"), transaction.atomic(using=POSTGRES):
+            assert self.store.count() == {(): 1}
+            other.execute("UPDATE dataqueue_job SET priority = 1")
+            other.commit()
+            self.store.commit(cancelling, now=NOW)
+        with transaction.atomic(using=POSTGRES):
+            assert self.store.commit(cancelling, now=NOW)[0].applied
 
     def backend(self) -> int:
         """Return the server process behind this thread's connection."""

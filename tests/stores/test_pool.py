@@ -10,6 +10,7 @@ import pytest
 from django.db import connections
 
 from dataqueue_django.domain.records import Claim, NewJob, Worker
+from dataqueue_django.worker.connections import ThreadConnections
 from tests.stores.tables import emptied_store, real_transactions
 from tests.variants import POSTGRES
 
@@ -33,6 +34,15 @@ class TestPool:
         connection.close()
         connection.close_pool()
         connection.settings_dict = connections.settings[POSTGRES] = settings
+
+    def test_a_handlers_connection_goes_back_after_its_job(self) -> None:
+        tidy = ThreadConnections()
+        tidy.before()
+        emptied_store(POSTGRES)
+        pool: Any = connections[POSTGRES].pool  # type: ignore[attr-defined]
+        assert pool.get_stats()["pool_available"] == 0
+        tidy.after()
+        assert pool.get_stats()["pool_available"] == 1
 
     def test_a_workers_connection_takes_none_from_the_pool(self) -> None:
         store = emptied_store(POSTGRES)
