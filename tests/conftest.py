@@ -21,10 +21,13 @@ hypothesis.settings.load_profile("dataqueue")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Open every database to the tests that ask for ``any_alias``, whatever else their ``django_db`` says."""
+    """Open every database to the tests that ask for ``any_alias``, whatever else their ``django_db`` says.
+
+    And, where the queue is kept apart from the database ``default``, to each test that uses a database.
+    """
     for item in items:
-        if "any_alias" in getattr(item, "fixturenames", ()):
-            given = item.get_closest_marker("django_db")
+        given = item.get_closest_marker("django_db")
+        if "any_alias" in getattr(item, "fixturenames", ()) or (given and VARIANT == "separate"):
             options = {"databases": "__all__", **(given.kwargs if given else {})}
             item.add_marker(pytest.mark.django_db(**options), append=False)
 
