@@ -11,7 +11,7 @@ from ..conf import WorkerSettings
 from ..domain.changes import Alternatives, Verdict
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import expire, stop
-from ..domain.records import Worker
+from ..domain.records import Kind, Worker
 from ..domain.transitions import Execution, release
 from ..stores import Store
 from .begun import BegunTable
@@ -80,7 +80,12 @@ class Membership:
         ]
         return all(result.verdict is not Verdict.BUSY for result in self._store.commit(items, wait=False))
 
-    def leave(self) -> None:
-        """Expire the own row: nothing of this worker is left to be observed."""
+    def leave(self, *, keep_row: bool) -> None:
+        """Expire the own row: nothing of this worker is left to be observed. It goes unless it is to be kept for a while.
+
+        A row to which a job still refers stays, so that the others take the job back.
+        """
         self._store.commit([(expire(self.id),)])
+        if not keep_row:
+            self._store.remove(Kind.WORKER, [self.id])
         self.row = None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
+from ..announcing import Announce, announce_here, facts_of
 from ..conf import AliasSettings
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter, Order
@@ -14,7 +15,6 @@ from ..domain.liveness import PeerWatch, expire
 from ..domain.records import Job, Kind, Worker
 from ..domain.retry import Backoff
 from ..domain.transitions import CRASH_LIMIT, Execution, reclaim, release
-from ..logs import state_change
 from ..logs import worker as logger
 from ..stores import Store
 
@@ -33,9 +33,10 @@ def everything_begun(_job_id: int, _claim_seq: int) -> bool:
 class Upkeep:
     """One observer's rounds. Each statement stands for itself; another worker doing the same at once does no harm."""
 
-    def __init__(self, store: Store, settings: AliasSettings) -> None:
+    def __init__(self, store: Store, settings: AliasSettings, announce: Announce) -> None:
         self._store = store
         self._settings = settings
+        self._announce = announce
         self._watch = PeerWatch()
 
     def round(self, me: int, unbroken_since: float) -> int:
@@ -48,7 +49,8 @@ class Upkeep:
         expired += self._expire_silent(peers, asked_at, unbroken_since)
         gone = holders - {worker.id for worker in workers} | holders & {worker.id for worker in expired}
         reclaimed = sum(
-            take_back(self._store, id, crash_limit=self._settings.worker.crash_limit) for id in sorted(gone)
+            take_back(self._store, id, crash_limit=self._settings.worker.crash_limit, announce=self._announce)
+            for id in sorted(gone)
         )
         self._forget_old(expired)
         return reclaimed
@@ -77,19 +79,28 @@ class Upkeep:
             self._store.remove(Kind.WORKER, old)
 
 
-def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, crash_limit: int = CRASH_LIMIT) -> int:
+def take_back(
+    store: Store,
+    worker_id: int,
+    *,
+    begun: Begun = everything_begun,
+    crash_limit: int = CRASH_LIMIT,
+    announce: Announce | None = None,
+) -> int:
     """Take back the jobs of a worker whose row has expired and return how many; for a bounded time.
 
     Jobs that had begun are charged with an attempt and a crash, the others with nothing. First read, then a commit
     guarded by each `claim_seq`: one statement with an anti-join could take a live worker's job.
     """
+    announce = announce or announce_here(store)
     until, total = time.monotonic() + SECONDS, 0
     while jobs := store.query(JobFilter(worker_ids=(worker_id,)), order=Order.OLDEST, limit=LOT):
         items = [_taken_back(job, begun, crash_limit) for job in jobs]
         results = store.commit(items, wait=False)
         for job, (change,), result in zip(jobs, items, results, strict=True):
             if result.applied and change.event is not None:
-                state_change(change.event, job_id=job.id, job_type=job.job_type, worker=worker_id)
+                facts = {"attempt": job.attempts, "worker": job.locked_by, **facts_of(change)}
+                announce(change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)
         moved = sum(result.applied for result in results)
         total += moved
         if not moved or time.monotonic() > until:
