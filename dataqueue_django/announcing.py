@@ -30,14 +30,19 @@ class Announce(Protocol):
         """Tell it; never raises, and does not wait for anybody who listens."""
 
 
+def is_heard(event: EventType) -> bool:
+    """Return whether anybody wants to know of an event; cheap enough to ask for each job."""
+    return logs.is_heard() or signals.is_heard(event)
+
+
 def announce(store: Store, event: EventType, *, job_id: int, job_type: str, queue: str, **facts: Any) -> None:
     """Log and signal what the caller wrote, in this thread, once the caller's transaction commits."""
-    if logs.is_heard() or signals.is_heard(event):
+    if is_heard(event):
         told = {"job_id": job_id, "job_type": job_type, "queue": queue, **facts}
         store.on_commit(partial(_tell, store.alias, event, told))
 
 
-def announce_here(store: Store) -> Announce:
+def announcer(store: Store) -> Announce:
     """Return `announce` for one store."""
     return partial(announce, store)
 

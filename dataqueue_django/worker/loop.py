@@ -70,9 +70,7 @@ class WorkerLoop:
             on_expired=lambda worker_id: self._mail.put(mail.Expired(worker_id)),
             on_wake=lambda: self._mail.put(mail.Wake()),
         )
-        self._runner = Runner(
-            queue.handlers, self._slots, begun, must_stop=self._heart.must_stop, post=self._mail.put
-        )
+        self._runner = Runner(queue.handlers, self._slots, begun, must_stop=self._heart.must_stop, post=self._mail.put)
         self._threads = HandlerThreads(self._slots, self._runner.run_in_thread)
         self._loop = EventLoopThread(self._slots, self._runner.run_on_loop)
         self._slots.on_async = self._loop.poke
@@ -161,7 +159,12 @@ class WorkerLoop:
         if self._membership.row is None:
             self._store.prepare()
             types = self._claiming.types()
-            self._membership.register(queues=self.options.queues, job_types=types, concurrency=self._slots.size)
+            self._membership.register(
+                queues=self.options.queues,
+                exclude_queues=self.options.exclude_queues,
+                job_types=types,
+                concurrency=self._slots.size,
+            )
             self._unsure = False
         if self._unsure:
             self._unsure = not self._membership.release_unknown(self._known())

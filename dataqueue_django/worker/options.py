@@ -47,8 +47,12 @@ GIVEN = ("worker_id", "queues", "exclude_queues", "job_types", "batch_size", "co
 """The options of `create_processor`."""
 
 
-def options_from(given: Mapping[str, Any]) -> ProcessorOptions:
-    """Return the options that `create_processor` was given, without `on_error`.
+Say = Callable[[str], str]
+"""Spells an option's name for whoever gave it."""
+
+
+def options_from(given: Mapping[str, Any], say: Say = str) -> ProcessorOptions:
+    """Return the options that `create_processor` or the command was given, without `on_error`.
 
     Raises ConfigurationError for an unknown name, naming the nearest, and for a value out of range.
     """
@@ -58,20 +62,17 @@ def options_from(given: Mapping[str, Any]) -> ProcessorOptions:
         if option not in GIVEN:
             known = did_you_mean(option, GIVEN) or f" Known: {', '.join(GIVEN)}."
             raise ConfigurationError(f"create_processor() got the unknown option {option!r}.{known}")
-    if not callable(given.get("on_error", print)) and given["on_error"] is not None:
-        raise ConfigurationError(f"on_error is {shown(given['on_error'])}; expected a function of one argument.")
+    on_error = given.get("on_error")
+    if on_error is not None and not callable(on_error):
+        raise ConfigurationError(f"on_error is {shown(on_error)}; expected a function of one argument.")
     rest = {option: value for option, value in given.items() if option != "on_error" and value is not None}
-    return checked(ProcessorOptions(**{option: _READ[option](option, value) for option, value in rest.items()}))
-
-
-def checked(options: ProcessorOptions, say: Callable[[str], str] = str) -> ProcessorOptions:
-    """Return options that fit together; raises ConfigurationError. `say` spells an option's name for the reader."""
+    options = ProcessorOptions(**{option: READ[option](say(option), value) for option, value in rest.items()})
     if options.queues and set(options.queues) <= set(options.exclude_queues):
         raise ConfigurationError(f"{say('exclude_queues')} leaves none of the {say('queues')}.")
     return options
 
 
-def check_job_types(wanted: Iterable[str], handlers: Registry, say: Callable[[str], str] = str) -> None:
+def check_job_types(wanted: Iterable[str], handlers: Registry, say: Say = str) -> None:
     """Raise ConfigurationError for the first job type that no handler is registered for."""
     known = handlers.types()
     for job_type in wanted:
@@ -118,7 +119,7 @@ def seconds(option: str, value: Any, least: float = SHORTEST_POLL, most: float =
     return float(number)
 
 
-_READ: Mapping[str, Callable[[str, Any], Any]] = {
+READ: Mapping[str, Callable[[str, Any], Any]] = {
     "worker_id": label,
     "queues": names,
     "exclude_queues": names,
@@ -126,4 +127,6 @@ _READ: Mapping[str, Callable[[str, Any], Any]] = {
     "batch_size": whole(MOST_CLAIMED),
     "concurrency": whole(MOST_SLOTS),
     "poll_interval": seconds,
+    "max_jobs": whole(MOST_JOBS),
 }
+"""How each option is read: (its name for the reader, what was given) → its value, or ConfigurationError."""

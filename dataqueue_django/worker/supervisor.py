@@ -20,10 +20,10 @@ from threading import Thread
 from ..domain.liveness import expire
 from ..logs import worker as logger
 from ..queue.base import QueueBase
+from ..queue.taking_back import take_back
 from .announcer import LAST_RECEIVERS, Announcer
 from .begun import BegunTable
 from .mail import ExitCode
-from .upkeep import take_back
 
 ENVIRONMENT = "DATAQUEUE_SUPERVISED"
 """Set in a child to "<lifeline fd>,<table fd>"."""

@@ -10,7 +10,6 @@ from ..logs import worker as logger
 from .connections import ThreadConnections
 from .slots import MOST_THREADS, Run, Slots
 
-
 LONGEST_JOIN = 2.0
 """Seconds to wait for idle threads to end, all together."""
 

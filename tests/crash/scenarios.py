@@ -24,7 +24,8 @@ from dataqueue_django.models import Job as JobRow
 from dataqueue_django.models import Worker as WorkerRow
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.stores.base import Store
-from dataqueue_django.worker.processor import Processor, ProcessorOptions
+from dataqueue_django.worker.loop import WorkerLoop
+from dataqueue_django.worker.options import ProcessorOptions
 from dataqueue_django.worker.upkeep import take_back
 from tests.app.jobs import act
 from tests.app.models import BusinessRow
@@ -76,7 +77,7 @@ class Trial:
         given = get_queue()
         settings = replace(given.settings, worker=replace(given.settings.worker, **clocks))
         queue = JobQueue(given.store, settings, given.handlers, given.notifier)
-        processor = Processor(queue, ProcessorOptions(worker_id=label, queues=(self.queue,), concurrency=2))
+        processor = WorkerLoop(queue, ProcessorOptions(worker_id=label, queues=(self.queue,), concurrency=2))
         end = processor.give_back if at_once else processor.stop
         observer = threading.Thread(target=_observe, args=(until or self.all_ended, end), name=UNSEEN, daemon=True)
         observer.start()
@@ -427,7 +428,7 @@ SCENARIOS: dict[str, Scenario] = {
 def dies_at_work(name: str) -> None:
     """A worker with a name that is killed by its job, in a queue of that name."""
     act.using(queue=name).enqueue(acts=["die", "ok"])
-    Processor(get_queue(), ProcessorOptions(worker_id=name, queues=(name,))).run()
+    WorkerLoop(get_queue(), ProcessorOptions(worker_id=name, queues=(name,))).run()
 
 
 def comes_back(name: str) -> None:
