@@ -128,5 +128,6 @@ def test_only_the_orm_store_knows_the_tables() -> None:
 
 def test_every_layer_stands_for_something() -> None:
     assert all(
-        PACKAGE.joinpath(*name.split(".")).is_dir() or PACKAGE.joinpath(f"{name}.py").is_file() for name in LAYERS
+        PACKAGE.joinpath(*name.split(".")).is_dir() or PACKAGE.joinpath(*name.split(".")).with_suffix(".py").is_file()
+        for name in LAYERS
     )

@@ -65,7 +65,7 @@ class Claiming:
 
     def due_at(self, *, idle: bool) -> float:
         """Return the monotonic time of the next claim; infinite while only an ending handler can make room for one."""
-        if self.exhausted:
+        if self._has_its_share():
             return float("inf")
         if self._alone_next:
             return self._at if idle else float("inf")
@@ -89,9 +89,7 @@ class Claiming:
     @property
     def exhausted(self) -> bool:
         """Whether this worker has claimed all that it was started for."""
-        if self._left() <= 0 or (self._options.once and self.taken):
-            return True
-        return self._options.is_burst and self._found_nothing
+        return self._has_its_share() or (self._options.is_burst and self._found_nothing)
 
     def returned(self, jobs: int) -> None:
         """Note that so many jobs were given back unstarted: they may be claimed again."""
@@ -102,6 +100,9 @@ class Claiming:
         if self._options.once:
             return self._options.batch_size or self._settings.batch_size or BATCH
         return int(min(self._room(), self._left()))
+
+    def _has_its_share(self) -> bool:
+        return self._left() <= 0 or (self._options.once and self.taken > 0)
 
     def _left(self) -> float:
         return float("inf") if self._options.max_jobs is None else self._options.max_jobs - self.taken
@@ -121,7 +122,7 @@ class Claiming:
     def next(self, worker_id: int, label: str, *, idle: bool) -> Claim | None:
         """Return what to ask for now; None while there is no room or it is too early."""
         now = time.monotonic()
-        if now < self._at or self.exhausted:
+        if now < self._at or self._has_its_share():
             return None
         alone = self._alone_next or self._is_quiet(worker_id, label, now, idle)
         if alone:

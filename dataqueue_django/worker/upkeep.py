@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from ..announcing import Announce
+from ..announcing import Announce, announcer
 from ..conf import AliasSettings
 from ..domain.filters import JobFilter
 from ..domain.liveness import PeerWatch, expire
@@ -19,10 +19,10 @@ from ..stores import Store
 class Upkeep:
     """One observer's rounds. Each statement stands for itself; another worker doing the same at once does no harm."""
 
-    def __init__(self, store: Store, settings: AliasSettings, announce: Announce) -> None:
+    def __init__(self, store: Store, settings: AliasSettings, announce: Announce | None = None) -> None:
         self._store = store
         self._settings = settings
-        self._announce = announce
+        self._announce = announce or announcer(store)
         self._watch = PeerWatch()
 
     def round(self, me: int, unbroken_since: float) -> int:
