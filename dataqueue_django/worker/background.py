@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from threading import Thread
 
 from ..logs import worker as logger
@@ -32,8 +32,11 @@ class BackgroundLoop:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end, at most so many seconds; returns whether it came."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        # Not by joining the thread: a join that Ctrl+C interrupts takes a running thread for ended.
+        if not wait([self.ended], seconds).done:
+            return False
+        self._thread.join()
+        return True
 
     def give_back(self) -> bool:
         """Give everything back now and wait for the end, for a bounded time; returns whether it came."""
