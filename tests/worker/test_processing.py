@@ -165,7 +165,7 @@ def test_only_the_chosen_queues_and_types_are_taken(queue: JobQueue) -> None:
 
 
 def test_a_batch_leaves_nothing_behind(queue: JobQueue) -> None:
-    """No row, no thread, no connection; and the process' signals, its logging and the caller's session are untouched."""
+    """No row, no thread, no connection; the process' signals, its logging and the caller's session are untouched."""
 
     @job("processing.asks")
     def asks() -> int:
