@@ -21,8 +21,8 @@ MOST = 10_000
 """Announcements that may wait; more are dropped, for the database holds the facts and memory is bounded."""
 
 COMPLAIN_EVERY = 60.0
-LAST_RECEIVERS = 5.0
-"""How long receivers may go on once the worker is done, in seconds."""
+LAST_RECEIVERS, HURRIED = 5.0, 0.5
+"""How long receivers may go on once the worker is done, and once it was told to end at once, in seconds."""
 
 OnError = Callable[[Exception], object]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import atexit
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from threading import Thread
 
 from ..logs import worker as logger
@@ -33,7 +34,7 @@ class BackgroundLoop:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end, at most so many seconds; returns whether it came."""
         # Not by joining the thread: a join that Ctrl+C interrupts takes a running thread for ended.
-        if not wait([self.ended], seconds).done:
+        if not wait_for([self.ended], seconds).done:
             return False
         self._thread.join()
         return True

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..announcing import Announce, facts_of
+from ..announcing import Announce, announcer, facts_of, is_heard
 from ..domain.changes import Alternatives, Committed, Verdict
 from ..domain.records import Claim, ClaimedJob, FailureReason
 from ..domain.transitions import Execution, Fault, fail
@@ -40,10 +40,10 @@ class Outgoing:
 class Finisher:
     """The outcomes that are not stored yet."""
 
-    def __init__(self, store: Store, begun: BegunTable | None, announce: Announce) -> None:
+    def __init__(self, store: Store, begun: BegunTable | None, announce: Announce | None = None) -> None:
         self._store = store
         self._begun = begun
-        self._announce = announce
+        self._announce = announce or announcer(store)
         self._outgoing: list[Outgoing] = []
         self.claim_unknown = False
         """Whether the last exchange may have claimed jobs that it did not return."""
@@ -169,8 +169,6 @@ class Finisher:
 
     def _tell(self, out: Outgoing, choice: int) -> None:
         change, job = out.item[choice], out.job
-        if change.event is not None:
-            facts = facts_of(change)
-            self._announce(
-                change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, attempt=job.attempts, **facts
-            )
+        if change.event is not None and is_heard(change.event):
+            facts = {"attempt": job.attempts, **facts_of(change)}
+            self._announce(change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from ..announcing import is_heard
 from ..domain.changes import Alternatives
 from ..domain.records import Claim, ClaimedJob, EventType
 from ..domain.transitions import Execution, release, write_progress
@@ -20,7 +21,7 @@ from ..exceptions import JobStateError
 from ..logs import worker as logger
 from ..queue.base import QueueBase
 from . import mail
-from .announcer import LAST_RECEIVERS, Announcer
+from .announcer import HURRIED, LAST_RECEIVERS, Announcer
 from .begun import BegunTable
 from .claiming import Claiming
 from .coroutines import EventLoopThread
@@ -145,7 +146,7 @@ class WorkerLoop:
             self._slots.close()
             self._heart.stop()
             self._threads.join()
-            self._announcer.close(within=LAST_RECEIVERS)
+            self._announcer.close(within=LAST_RECEIVERS if self._ending.code == ExitCode.DRAINED else HURRIED)
         return self._ending.code
 
     def _turn(self) -> None:
@@ -187,7 +188,7 @@ class WorkerLoop:
                 self._finisher.add(job, _release(job, "late"))
             return
         self._claiming.answered(claim, jobs, sent_at, idle=self._is_idle())
-        for job in jobs:
+        for job in jobs if is_heard(EventType.PROCESSING) else ():
             self._announcer.announce(
                 EventType.PROCESSING,
                 job_id=job.id,
