@@ -15,11 +15,12 @@ from .defining import BoundJob, JobDefinition, job
 from .finding import Finding
 from .managing import Managing
 from .reclaiming import Reclaiming
+from .twins import AsyncTwins
 
 __all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
 
 
-class JobQueue(Adding, Finding, Managing, Batching, Cleaning, Reclaiming):
+class JobQueue(Adding, Finding, Managing, Batching, Cleaning, Reclaiming, AsyncTwins):
     """The queue of one alias: add jobs, find, steer and explain them, clean up.
 
     Each method has a twin with an `a` in front for async code.
