@@ -122,8 +122,7 @@ class Shape:
         reader = Reader(foreign_codec)
         names = getattr(inspect.unwrap(self._function), "__globals__", {})
         codecs: dict[str, Codec] = {}
-        self._encode_rest: Convert | None = None
-        self._decode_rest: Convert | None = None
+        rest: Codec | None = None
         for name, parameter in self.signature.parameters.items():
             written = Any if parameter.annotation is _EMPTY else parameter.annotation
             codec = reader.of_parameter(written, names)
@@ -132,12 +131,15 @@ class Shape:
             if parameter.default is None:  # as in `copy_to: str = None`
                 codec = union([codec, reader.of(None)])
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                self._encode_rest, self._decode_rest = codec.encode, codec.decode
+                rest = codec
             else:
                 codecs[name] = codec
+        # Other threads may be encoding meanwhile: each of these is replaced, never changed.
         self._codecs = codecs
         self._encoders = {name: codec.encode for name, codec in codecs.items()}
         self._decoders = {name: codec.decode for name, codec in codecs.items()}
+        self._encode_rest: Convert | None = rest.encode if rest else None
+        self._decode_rest: Convert | None = rest.decode if rest else None
         self._finished = reader.complete
 
     def _finish(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,6 +18,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
 
 from dataqueue_django.domain.encoding import Anything, Codec, Never, Reader, Unfit
 from dataqueue_django.domain.portable import portable
@@ -340,6 +342,21 @@ def test_one_unknown_name_leaves_the_other_fields_checked() -> None:
     assert codec.encode({"known": 1, "unknown": "x"}) == {"known": 1, "unknown": "x"}
     with pytest.raises(Unfit, match="expected int"):
         codec.encode({"known": "x", "unknown": "x"})
+
+
+def test_aliases_stand_for_what_they_name() -> None:
+    alias = TypeAliasType("Forest", list[date] | dict[str, list[date]])  # type: ignore[misc]
+    assert codec_of(alias).encode({"a": [date(2030, 1, 1)]}) == {"a": ["2030-01-01"]}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement came with Python 3.12")
+def test_aliases_may_hold_themselves() -> None:
+    names: dict[str, Any] = {"date": date}
+    exec("type Tree = date | list[Tree]\ntype Pair[T] = tuple[T, T]", names)
+    tree = [date(2030, 1, 1), [[date(2030, 1, 2)]]]
+    assert codec_of(names["Tree"]).decode(codec_of(names["Tree"]).encode(tree)) == tree
+    assert "[1][0]" in unfit(names["Tree"], [date(2030, 1, 1), [5]])
+    assert codec_of(names["Pair"][date]).decode(["2030-01-01", "2030-01-02"]) == (date(2030, 1, 1), date(2030, 1, 2))
 
 
 def test_an_instance_of_a_subclass_is_refused_as_it_would_come_back_as_its_base() -> None:

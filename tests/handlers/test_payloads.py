@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -235,6 +237,28 @@ def test_what_is_given_instead_of_a_plain_value_is_answered_with_a_hint() -> Non
         shape(handler).encode({"order_id": Group(name="x")})
     with pytest.raises(InvalidPayload, match=r"expected str\. Give the text itself: str\(\.\.\.\)"):
         shape(handler).encode({"order_id": 1, "name": gettext_lazy("x")})
+
+
+def test_neither_library_is_needed() -> None:
+    """Handlers register, encode and decode where neither is installed."""
+    program = """
+import sys
+sys.modules["msgspec"] = sys.modules["pydantic"] = None
+from dataclasses import dataclass
+from datetime import date
+from dataqueue_django.handlers.fitting import shape_of
+
+@dataclass
+class Item:
+    on: date
+
+def handler(items: list[Item]): ...
+
+shape = shape_of(handler, False)
+stored = shape.encode({"items": [Item(date(2030, 1, 1))]})
+assert shape.arguments(stored)[1] == {"items": [Item(date(2030, 1, 1))]}
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
