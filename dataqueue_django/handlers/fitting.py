@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..domain.encoding import Codec, Never, Reader, Unfit, union
+from ..domain.encoding.objects import unknown
 from ..domain.portable import MAX_DEPTH, described
 from ..domain.records import JSON
-from ..exceptions import ConfigurationError, InvalidPayload, did_you_mean
+from ..exceptions import ConfigurationError, InvalidPayload
 from .foreign import foreign_codec
 
 Convert = Callable[[Any], Any]
@@ -107,11 +108,11 @@ class Shape:
         for key, value in payload.items():
             convert = converters.get(key, rest)
             if convert is None:
-                raise Unfit(f"is not a parameter of the handler.{did_you_mean(key, converters)}").at(str(key))
+                raise unknown(key, "is not a parameter of the handler", converters)
             try:
                 result[key] = convert(value)
             except Unfit as why:
-                raise why.at(str(key)) from why.__cause__
+                raise why.at(key) from why.__cause__
         for name in self._required:
             if name not in result:
                 raise InvalidPayload(f"payload.{name} is missing; the handler requires it.")

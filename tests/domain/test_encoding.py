@@ -22,6 +22,7 @@ from typing_extensions import TypeAliasType
 
 from dataqueue_django.domain.encoding import Anything, Codec, Never, Reader, Unfit
 from dataqueue_django.domain.portable import portable
+from dataqueue_django.exceptions import InvalidPayload
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 
@@ -167,6 +168,10 @@ def annotated(draw: st.DrawFn, depth: int = 2) -> tuple[Any, st.SearchStrategy[A
     )
 
 
+def hashable(value: object) -> bool:
+    return getattr(type(value), "__hash__", None) is not None and not isinstance(value, Decimal)
+
+
 def codec_of(annotation: Any) -> Codec:
     return Reader().of(annotation)
 
@@ -187,6 +192,48 @@ def test_what_is_encoded_decodes_to_itself(data: st.DataObject) -> None:
     assert decoded == value
     assert repr(type(decoded)) == repr(type(value))
     assert portable(codec.encode(stored)) == stored, "what is encoded already is accepted and stays as it is"
+
+
+class Silent:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    def __repr__(self) -> str:
+        return "Silent()"
+
+
+odd = st.sampled_from(
+    [
+        Silent(),
+        object,
+        float("nan"),
+        {1},
+        {Silent()},
+        b"x",
+        "\x00\ud800",
+        datetime(2030, 1, 1),
+        Decimal("sNaN"),
+    ]
+) | st.builds(lambda: iter([1]))
+odd_values = st.recursive(
+    odd | st.integers() | plain_text | moments | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(plain_text | st.integers() | odd.filter(hashable), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_whatever_is_given_the_answer_is_a_value_or_a_sentence(data: st.DataObject) -> None:
+    annotation, _ = data.draw(annotated() | st.sampled_from([(set[Any], None), (dict[Any, Any], None), (Any, None)]))
+    value = data.draw(odd_values)
+    for convert in (codec_of(annotation).encode, codec_of(annotation).decode):
+        try:
+            said = repr(convert(value))
+        except Unfit as why:
+            said = f"{why.path('payload')} {why.says}"
+        assert said
 
 
 @given(moments | st.dates() | st.times() | st.timedeltas() | st.uuids() | decimals)
@@ -276,7 +323,7 @@ def test_how_values_are_written(annotation: Any, value: Any, encoded: Any) -> No
         (list[Line], [{"sku": "a", "price": "1", "parts": [{"sku": 1}]}], "payload[0].parts[0].price is missing"),
         (Line, {"sku": "a", "prise": "1"}, "payload.prise is unknown to Line. Did you mean 'price'?"),
         (Line, {"sku": "a"}, "payload.price is missing; Line requires it."),
-        (Line, {1: "a"}, "payload.1 is unknown to Line."),
+        (Line, {1: "a"}, "payload[1] is unknown to Line."),
         (Checked, {"low": 2, "high": 1}, "payload was refused by Checked: ValueError: low is above high."),
         (Checked, {"low": 1, "high": 2, "span": 1}, "payload.span is unknown to Checked"),
         (Address, {"town": "x", "sinse": 1}, "payload.sinse is unknown to Address. Did you mean 'since'?"),
@@ -326,6 +373,21 @@ def test_what_no_payload_can_hold(annotation: Any, why: str) -> None:
 )
 def test_unions_that_can_be_told_apart(annotation: Any) -> None:
     assert not isinstance(codec_of(annotation), Never)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(set[Any], {Silent(), Silent()}), (set[int], {1, 10**5000}), (dict[Any, date], {Silent(): date(2030, 1, 1)})],
+    ids=["no JSON", "digits", "key"],
+)
+def test_what_is_not_checked_here_is_left_to_be_refused_as_not_portable(annotation: Any, value: Any) -> None:
+    with pytest.raises(InvalidPayload):
+        portable(codec_of(annotation).encode(value))
+
+
+@pytest.mark.parametrize("annotation", [Line, Address, dict[Any, date], dict[str, int]])
+def test_keys_that_are_no_text_are_never_asked_for_theirs(annotation: Any) -> None:
+    assert "Silent" in unfit(annotation, {Silent(): 1})
 
 
 def test_names_that_cannot_be_resolved_let_anything_through() -> None:

@@ -36,7 +36,7 @@ class Unfit(Exception):
         return cls(f"is {described(value)}; expected {expected}.{hint(value, typed=True)}")
 
     def at(self, step: object) -> Unfit:
-        """Return the same error as seen from around a key (a string) or an index (an integer)."""
+        """Return the same error as seen from around a key or an index."""
         self._steps.append(_step(step))
         return self
 
@@ -52,10 +52,11 @@ class Unfit(Exception):
 
 
 def _step(step: object) -> str:
-    if isinstance(step, int):
-        return f"[{step}]"
-    text = str(step)
-    return f".{text}" if len(text) <= 80 and text.isprintable() else f"[{shown(step)}]"
+    if type(step) is int:
+        return f"[{shown(step)}]"
+    if not isinstance(step, str):
+        return f"[{described(step)}]"
+    return f".{step}" if len(step) <= 80 and step.isprintable() else f"[{shown(step)}]"
 
 
 def kind_of(value: object) -> str | None:

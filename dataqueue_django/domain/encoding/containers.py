@@ -27,8 +27,7 @@ class Many(Codec):
     def encode(self, value: Any) -> JSON:
         if self.holds(value):
             items = each(self._item.encode, value)
-            # Sets have no order; the same set has to be the same payload.
-            return items if isinstance(value, list | tuple) else sorted(items, key=json.dumps)
+            return items if isinstance(value, list | tuple) else _sorted(items)
         if isinstance(value, list | tuple):
             return self.encode(self.decode(each(self._item.encode, value)))
         raise Unfit.of(value, self.name)
@@ -114,7 +113,7 @@ class Table(Codec):
             try:
                 converted[new_key] = value_of(value)
             except Unfit as why:
-                raise why.at(str(key)) from None
+                raise why.at(key) from None
         if len(converted) != len(given):
             raise Unfit("has two keys that become the same.")
         return converted
@@ -146,6 +145,14 @@ class TextKey(Anything):
     """Keys without an annotation: `portable` lets only text through."""
 
     name = "str"
+
+
+def _sorted(items: list[JSON]) -> list[JSON]:
+    """Sets have no order; the same set has to be the same payload."""
+    try:
+        return sorted(items, key=json.dumps)
+    except (TypeError, ValueError):  # what JSON does not have is refused later, with its path
+        return items
 
 
 def each(convert: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,15 @@ def check_keys(given: Mapping[Any, Any], known: Any, required: Any, owner: str) 
     """Raise Unfit for a key of an object that its type does not know, naming the nearest, or for one it lacks."""
     for key in given:
         if not isinstance(key, str) or key not in known:
-            raise Unfit(f"is unknown to {owner}.{did_you_mean(key, known)}").at(str(key))
+            raise unknown(key, f"is unknown to {owner}", known)
     for name in required:
         if name not in given:
             raise Unfit(f"is missing; {owner} requires it.").at(name)
+
+
+def unknown(key: object, says: str, known: Iterable[str]) -> Unfit:
+    """Return the error for a key that nobody knows, naming the nearest."""
+    return Unfit(f"{says}.{did_you_mean(key, known) if isinstance(key, str) else ''}").at(key)
 
 
 class Keyed(Codec):
