@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..domain.backlog import Backlog
 from ..domain.changes import Alternatives, Committed
 from ..domain.filters import EVERYTHING, JobFilter, Order
 from ..domain.records import Claim, ClaimedJob, Inserted, Job, JobEvent, Kind, NewJob, Permits, Worker
@@ -101,6 +102,13 @@ class Store(ABC):
         """Return how many jobs match, per combination of the fields `by`; `{(): n}` without them."""
 
     @abstractmethod
+    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+        """Return, by queue and job type, how many jobs are ready and for how long the first of them has been.
+
+        Reads every ready job, but no other: for people who ask, not for a loop.
+        """
+
+    @abstractmethod
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
         """Return in how many seconds the next job comes due that is not due yet; None when there is none.
 
@@ -178,6 +186,13 @@ class Store(ABC):
     def in_transaction(self) -> bool:
         """Return whether the current thread is inside a transaction that somebody else will end."""
         return False
+
+    def transaction_elsewhere(self) -> str | None:
+        """Return the name of a database on which the current thread is in a transaction while it is in none here.
+
+        What is written here now takes effect whatever becomes of that transaction. None where there is no such thing.
+        """
+        return None
 
     def on_commit(self, run: Any) -> None:
         """Call `run` once what was written so far is visible to others; never if it is rolled back."""
