@@ -24,7 +24,7 @@ def check_handlers_are_imported(app_configs: Any, **_: Any) -> list[CheckMessage
     for module, path, hint in [*_of_apps(), *_of_project()]:
         names = [] if module in sys.modules else handlers_in(path)
         if names:
-            text = f"{module} has handlers ({', '.join(names[:5])}), but it is not imported at start: workers do not know them."
+            text = f"{module} has handlers ({', '.join(names[:5])}), but nothing imports it: workers do not know them."
             messages.append(Warning(text, hint=hint, id="dataqueue.W011"))
     return messages
 
@@ -60,7 +60,7 @@ def _of_project() -> Iterator[tuple[str, Path, str]]:
         return
     for folder in getattr(sys.modules.get(package), "__path__", ()):
         for name in ("jobs", *LIKELY):
-            hint = f'Add {package!r} to INSTALLED_APPS and keep them in {package}/jobs.py, or move them to an app\'s jobs.py.'
+            hint = f"Move them to an app's jobs.py, or add {package!r} to INSTALLED_APPS and keep them in its jobs.py."
             yield f"{package}.{name}", Path(folder) / f"{name}.py", hint
 
 

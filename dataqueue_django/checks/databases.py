@@ -109,11 +109,12 @@ def _postgres(queue: JobQueue) -> Iterator[CheckMessage]:
     database = database_of(queue.alias)
     facts = server_facts(connections[database])
     if facts.isolation not in ("read committed", "read uncommitted"):
-        yield too_isolated(database, f"ALTER DATABASE … SET default_transaction_isolation = 'read committed' ({database}).")
+        hint = "Set default_transaction_isolation = 'read committed' for this database or this user."
+        yield too_isolated(database, hint)
     if facts.synchronous_commit == "off":
         yield Warning(
-            f"synchronous_commit is off in {database!r}: jobs and outcomes of the last moments are lost when the server "
-            "crashes, although adding them had succeeded.",
+            f"synchronous_commit is off in {database!r}: jobs of the last moments are lost when the server crashes, "
+            "although adding them had succeeded.",
             hint="Set synchronous_commit = on for this database or this user.",
             id="dataqueue.W007",
         )
@@ -128,8 +129,9 @@ def _too_many_connections(queue: JobQueue, allowed: int) -> Iterator[CheckMessag
     if need + pool <= allowed:
         return
     yield Warning(
-        f"The server of {database!r} allows {allowed} connections, but {len(workers)} worker processes use up to {need} "
-        f"(concurrency + {OWN_CONNECTIONS} each) and each other process up to {pool}: {need} + {pool} = {need + pool}.",
+        f"The server of {database!r} allows {allowed} connections, but {len(workers)} worker processes use up to "
+        f"{need} (concurrency + {OWN_CONNECTIONS} each) and every other process up to {pool}: {need + pool} with only "
+        "one of those.",
         hint="Lower CONCURRENCY, the number of workers or the pool's max_size, or raise max_connections.",
         id="dataqueue.W009",
     )

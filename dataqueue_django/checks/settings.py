@@ -113,15 +113,15 @@ def _sqlite(alias: str, connection: BaseDatabaseWrapper) -> Iterator[CheckMessag
     options = f'DATABASES[{database!r}]["OPTIONS"]'
     if "transaction_mode" in given and str(given["transaction_mode"]).upper() not in WAITING_MODES:
         yield Warning(
-            f"Transactions on the SQLite database {database!r} begin {given['transaction_mode'] or 'DEFERRED'}: one that "
-            'reads first and writes later fails with "database is locked" whenever a worker has written in between.',
+            f"Transactions on the SQLite database {database!r} begin {given['transaction_mode'] or 'DEFERRED'}: one "
+            'that reads first and writes later fails with "database is locked" if a worker has written in between.',
             hint=f'Set {options}["transaction_mode"] = "IMMEDIATE", or leave it out.',
             id="dataqueue.W001",
         )
     timeout = given.get("timeout")
     if isinstance(timeout, int | float) and timeout < SHORTEST_TIMEOUT:
         yield Warning(
-            f"Connections to the SQLite database {database!r} wait {timeout:g} s for the write lock; workers write often.",
+            f"Connections to the SQLite database {database!r} wait only {timeout:g} s for the write lock.",
             hint=f'Set {options}["timeout"] = 20, or leave it out.',
             id="dataqueue.W002",
         )
@@ -149,8 +149,8 @@ def _postgres(alias: str, connection: BaseDatabaseWrapper) -> Iterator[CheckMess
     size = pool_size(connection)
     if size is not None and worker.concurrency > size:
         yield Warning(
-            f"A worker of DATAQUEUE[{alias!r}] runs {worker.concurrency} jobs at once, but the pool of {database!r} has "
-            f"{size} connections: {worker.concurrency - size} handlers would wait for one.",
+            f"A worker of DATAQUEUE[{alias!r}] runs {worker.concurrency} jobs at once, but the pool of {database!r} "
+            f"has {size} connections: {worker.concurrency - size} handlers would wait for one.",
             hint=f'Set DATABASES[{database!r}]["OPTIONS"]["pool"] = {{"max_size": {worker.concurrency}}}.',
             id="dataqueue.W008",
         )
@@ -159,8 +159,8 @@ def _postgres(alias: str, connection: BaseDatabaseWrapper) -> Iterator[CheckMess
 def too_isolated(database: str, hint: str) -> CheckMessage:
     """Return the warning about transactions at REPEATABLE READ or SERIALIZABLE."""
     return Warning(
-        f"Transactions on {database!r} are isolated more than READ COMMITTED: adding a job whose idempotency key was taken "
-        "after the transaction began raises a serialization error.",
+        f"Transactions on {database!r} are isolated more than READ COMMITTED: adding a job whose idempotency key was "
+        "taken after the transaction began raises a serialization error.",
         hint=hint,
         id="dataqueue.W006",
     )

@@ -49,7 +49,7 @@ def stop(worker_id: int) -> Change:
 
 def serves(worker: Worker, queue: str) -> bool:
     """Return whether a worker takes jobs of a queue."""
-    return not worker.queues or queue in worker.queues
+    return (not worker.queues or queue in worker.queues) and queue not in worker.exclude_queues
 
 
 def is_silent(worker: Worker, now: datetime) -> bool:

@@ -1,7 +1,7 @@
 """What the commands that ask or order something have in common: options, streams, and one exit code per kind of end.
 
-0 done, 1 the queue could not be reached or used, 2 wrong usage (nothing was done), 130 interrupted by Ctrl+C (what was done
-stays), 141 nobody reads the output any more. Trouble is one sentence on stderr, never a traceback.
+0 done, 1 the queue could not be reached or used, 2 wrong usage (nothing was done), 130 interrupted by Ctrl+C (what was
+done stays), 141 nobody reads the output any more. Trouble is one sentence on stderr, never a traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
@@ -27,7 +27,7 @@ CLOSED_PIPE = 141
 class QueueCommand(BaseCommand):
     """A command about one alias. Subclasses say `add_options` and `run`; the latter returns what `--json` prints."""
 
-    requires_system_checks: ClassVar[Any] = []  # those are for starting up, not for every line of a crontab
+    requires_system_checks: Any = []  # those are for starting up, not for every line of a crontab
 
     def add_options(self, parser: CommandParser) -> None:
         """Declare the options beyond --alias and --json."""
@@ -50,10 +50,8 @@ class QueueCommand(BaseCommand):
         refuse = parser.error
 
         def error(message: str) -> Any:
-            words = message.split()
-            unknown = [word.partition("=")[0] for word in words if word.startswith("--")] if "unrecog" in message else []
-            near = "".join(did_you_mean(word, parser._option_string_actions) for word in unknown[:1])
-            return refuse(message + near)
+            unknown = message.partition("unrecognized arguments: ")[2].partition("=")[0].split()
+            return refuse(message + (did_you_mean(unknown[0], parser._option_string_actions) if unknown else ""))
 
         parser.error = error  # type: ignore[method-assign]
         return parser

@@ -11,7 +11,7 @@ from ..domain.filters import JobFilter
 from ..domain.liveness import is_silent
 from ..domain.records import Kind, Worker
 from .aio import with_async_twins
-from .base import QueueBase
+from .finding import Finding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class Overview:
 
 
 @with_async_twins
-class Overseeing(QueueBase):
+class Overseeing(Finding):
     """`get_overview`, `get_live_workers`, `get_unserved_jobs`."""
 
     def get_overview(self) -> Overview:
@@ -43,7 +43,7 @@ class Overseeing(QueueBase):
         busy = {id: n for (id,), n in self.store.count(JobFilter(held=True), by=("worker_id",)).items()}
         return Overview(
             at=self.store.now(),
-            counts={(s, q, t): n for (s, q, t), n in self.store.count(by=("status", "queue", "job_type")).items()},
+            counts=self.count_jobs_by("status", "queue", "job_type"),
             workers=tuple(workers),
             busy={worker.id: busy.get(worker.id, 0) for worker in workers},
             backlogs=tuple(backlogs),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +22,15 @@ class Command(QueueCommand):
     """`cleanup_old_jobs` for each status and `cleanup_old_job_events`, in batches."""
 
     help = (
-        "Delete jobs that ended long ago, and the old events of jobs that have ended, batch by batch. How long each is kept "
-        "says RETENTION in the DATAQUEUE setting. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted; what was deleted "
-        "before an interruption stays deleted."
+        "Delete jobs that ended long ago, and the old events of jobs that have ended, batch by batch. RETENTION in the "
+        "DATAQUEUE setting says how long each is kept. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted; "
+        "what was deleted before an interruption stays deleted."
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Begin with nothing deleted."""
+        super().__init__(*args, **kwargs)
+        self._deleted: dict[str, int] = {}
 
     def add_options(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -42,18 +46,19 @@ class Command(QueueCommand):
         parser.add_argument(
             "--batch-size", type=whole_number(1, BATCH), default=BATCH, help=f"rows per transaction (default: {BATCH})"
         )
-        parser.add_argument("--yes", action="store_true", help="do not ask before 0 days, which delete all that has ended")
+        parser.add_argument("--yes", action="store_true", help="do not ask before deleting all that has ended (0 days)")
 
     def run(self, queue: JobQueue, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Delete what is due, and say how many of each."""
+        self._deleted.clear()
         due = _due(queue, given)
         if 0 in due.values() and not given["yes"]:
             self._ask(queue.alias, [name for name, days in due.items() if days == 0], given)
-        self._deleted = Counter(dict.fromkeys(due, 0))
         for name, days in due.items():
+            self._deleted[name] = 0
             with progress(f"deleting {name}", wanted=not given["json"]) as step:
                 self._delete(queue, name, days, given["batch_size"], step)
-        return {"alias": queue.alias, "deleted": dict(self._deleted)}
+        return {"alias": queue.alias, "deleted": {name: self._deleted.get(name) for name in (*STATUSES, EVENTS)}}
 
     def tell(self, facts: Mapping[str, Any]) -> str:
         """One line."""
@@ -61,7 +66,7 @@ class Command(QueueCommand):
 
     def so_far(self) -> str:
         """What the finished batches deleted."""
-        return f"Deleted until then: {_listed(self._deleted)}." if hasattr(self, "_deleted") else ""
+        return f"Deleted until then: {_listed(self._deleted)}." if self._deleted else "Nothing was deleted."
 
     def _delete(self, queue: JobQueue, name: str, days: float, batch_size: int, step: Any) -> None:
         def on_batch(count: int) -> None:
@@ -71,13 +76,11 @@ class Command(QueueCommand):
         if name == EVENTS:
             queue.cleanup_old_job_events(days, batch_size=batch_size, confirm_all=True, on_batch=on_batch)
         else:
-            queue.cleanup_old_jobs(
-                days, statuses=(name,), batch_size=batch_size, confirm_all=True, on_batch=on_batch
-            )
+            queue.cleanup_old_jobs(days, statuses=(name,), batch_size=batch_size, confirm_all=True, on_batch=on_batch)
 
     def _ask(self, alias: str, names: list[str], given: Mapping[str, Any]) -> None:
         """Have 0 days confirmed, by a person at the terminal or by --yes."""
-        what = f"0 days delete all {_and(names)} of DATAQUEUE[{alias!r}] that have ended"
+        what = f"0 days deletes all {' and '.join(names)} of DATAQUEUE[{alias!r}] that have ended"
         if given["json"] or not (sys.stdin and sys.stdin.isatty()):
             raise usage(f"{what}; give --yes to confirm it.")
         self.stderr.write(f"{what}. Type 'yes' to go on: ", ending="")
@@ -94,17 +97,15 @@ def _due(queue: JobQueue, given: Mapping[str, Any]) -> dict[str, float]:
         days = {name: days[name] for name in given["statuses"]}
     if given["days"] is not None:
         chosen = given["statuses"] or [name for name in STATUSES if days[name] is not None]
-        days = {name: given["days"] for name in chosen}
+        days = dict.fromkeys(chosen, given["days"])
     days[EVENTS] = given["events_days"] if given["events_days"] is not None else kept.events
     return {name: value for name, value in days.items() if value is not None}
 
 
-def _listed(deleted: Mapping[str, int]) -> str:
-    jobs = [f"{count} {name}" for name, count in deleted.items() if name != EVENTS]
-    parts = [f"{_and(jobs)} job{'' if jobs[-1].startswith('1 ') else 's'}"] if jobs else []
-    parts += [f"{deleted[EVENTS]} event{'' if deleted[EVENTS] == 1 else 's'}"] if EVENTS in deleted else []
-    return " and ".join(parts) or "nothing: RETENTION keeps all of it"
-
-
-def _and(words: list[str]) -> str:
-    return ", ".join(words)
+def _listed(deleted: Mapping[str, int | None]) -> str:
+    """What people read: "3 completed and 1 cancelled jobs, 5 events"; what was kept is not mentioned."""
+    counts = {name: count for name, count in deleted.items() if count is not None}
+    events = counts.pop(EVENTS, None)
+    parts = [f"{' and '.join(f'{count} {name}' for name, count in counts.items())} jobs"] if counts else []
+    parts += [f"{events} events"] if events is not None else []
+    return ", ".join(parts) or "nothing, since RETENTION keeps it all"

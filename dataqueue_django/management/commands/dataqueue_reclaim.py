@@ -17,8 +17,8 @@ class Command(QueueCommand):
     """One call of `reclaim_stuck_jobs`."""
 
     help = (
-        "Take back the jobs of workers that are gone. Running workers do so for each other; this is for when none runs. "
-        "A worker that has been silent is watched for two of its leases (a minute) first. "
+        "Take back the jobs of workers that are gone. Running workers do so for each other; this is for when none "
+        "runs. A worker that has been silent is watched for two of its leases (a minute) first. "
         "Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted."
     )
 

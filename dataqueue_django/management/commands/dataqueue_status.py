@@ -24,8 +24,8 @@ class Command(QueueCommand):
     """`get_overview`, printed."""
 
     help = (
-        "Show how many jobs there are, how long ready ones have waited, the live workers, and ready jobs that none of them "
-        "will take. Exit codes: 0 shown, 1 failed, 2 usage."
+        "Show how many jobs there are, how long ready ones have waited, the live workers, and ready jobs that none of "
+        "them will take. Exit codes: 0 shown, 1 failed, 2 usage."
     )
 
     def run(self, queue: JobQueue, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -47,6 +47,12 @@ class SqliteStore(PortableStore):
         finally:
             connection.transaction_mode = mode  # type: ignore[attr-defined]
 
+    def problem(self) -> str | None:
+        """See Store.problem."""
+        if self.connection.settings_dict["NAME"] == ":memory:":
+            return f"The SQLite database {self.database!r} is in memory: only this process would see its jobs."
+        return super().problem()
+
     def prepare(self) -> None:
         """Switch the file to write-ahead logging, unless the setting says not to."""
         if conf.settings_for(self.alias).worker.wal:
