@@ -155,8 +155,9 @@ def _worker(raw: Any, where: str) -> WorkerSettings:
 def _outside(raw: Any, where: str) -> Outside | None:
     if raw is None or raw in list(Outside):
         return None if raw is None else Outside(raw)
-    words = ", ".join(repr(word.value) for word in Outside)
-    raise ConfigurationError(f"{where} is {shown(raw)}; expected one of {words}.{did_you_mean(raw, Outside)}")
+    words = [word.value for word in Outside]
+    near = did_you_mean(raw, words)
+    raise ConfigurationError(f"{where} is {shown(raw)}; expected one of {', '.join(map(repr, words))}.{near}")
 
 
 def _job_defaults(raw: Any, where: str) -> JobOptions:
