@@ -247,3 +247,12 @@ def test_ctrl_c_at_the_question(store: PortableStore) -> None:
     assert terminal.close() == 130
     assert "Traceback" not in terminal.text
     assert store.count() == {(): 2}
+
+
+@pytest.mark.django_db(transaction=False)
+@pytest.mark.parametrize("command", ["worker", "status"])
+def test_a_database_in_memory_is_refused(command: str) -> None:
+    done = run("sqlite://:memory:", command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "in memory: only this process would see its jobs" in done.stderr
+    assert "Traceback" not in done.stderr

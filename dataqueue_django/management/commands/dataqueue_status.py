@@ -41,7 +41,7 @@ class Command(QueueCommand):
         parts += _section("Workers", workers, (_worker_row(one, facts["at"]) for one in facts["workers"]))
         parts += [] if facts["jobs"] else ["No jobs."]
         parts += [] if facts["workers"] else ["No live workers."]
-        parts += [_trouble(one) for one in facts["unserved"]]
+        parts += ["\n".join(map(_trouble, facts["unserved"]))] if facts["unserved"] else []
         return "\n\n".join(parts)
 
 
