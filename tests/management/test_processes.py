@@ -254,5 +254,5 @@ def test_ctrl_c_at_the_question(store: PortableStore) -> None:
 def test_a_database_in_memory_is_refused(command: str) -> None:
     done = run("sqlite://:memory:", command)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "in memory: only this process would see its jobs" in done.stderr
+    assert "is SQLite in memory, which no worker can share; give it a file" in done.stderr
     assert "Traceback" not in done.stderr

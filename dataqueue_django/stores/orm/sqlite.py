@@ -48,9 +48,9 @@ class SqliteStore(PortableStore):
             connection.transaction_mode = mode  # type: ignore[attr-defined]
 
     def problem(self) -> str | None:
-        """See Store.problem."""
-        if self.connection.settings_dict["NAME"] == ":memory:":
-            return f"The SQLite database {self.database!r} is in memory: only this process would see its jobs."
+        """See Store.problem. A worker's connections are others than the project's: each has a `:memory:` of its own."""
+        if self.connection.settings_dict["NAME"] in (":memory:", ""):
+            return f"The database {self.database!r} is SQLite in memory, which no worker can share; give it a file."
         return super().problem()
 
     def prepare(self) -> None:
