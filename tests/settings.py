@@ -62,6 +62,8 @@ if _postgres_url := os.environ.get("TEST_POSTGRES_URL"):
     DATABASES["postgres"] = database(parse(_postgres_url))
 
 DATABASE_ROUTERS = ROUTERS
-DATAQUEUE = {alias: queue(alias, str(entry["ENGINE"])) for alias, entry in DATABASES.items()}
+DATAQUEUE = {
+    alias: {**queue(alias, str(entry["ENGINE"])), "OUTSIDE_TRANSACTION": "warn"} for alias, entry in DATABASES.items()
+}
 if VARIANT == "separate":
     DATAQUEUE["default"] = DATAQUEUE[SQLITE]
