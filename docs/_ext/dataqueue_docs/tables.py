@@ -1,0 +1,52 @@
+"""Tables of dataclasses' fields: settings, options, records."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, fields
+from importlib import import_module
+from typing import Any
+
+
+def settings_table(path: str) -> str:
+    """Return a Markdown table of the settings that the dataclass at `path` holds: name, default, least value, kind."""
+    from dataqueue_django.conf import LEAST, WHOLE
+
+    lines = ["| key | default | accepts |", "| --- | --- | --- |"]
+    for field in fields(_class(path)):
+        least = LEAST.get(field.name)
+        number = f"{'whole number' if field.name in WHOLE else 'number'}, at least {least:g}" if least is not None else ""
+        accepts = number or ("True or False" if isinstance(field.default, bool) else _type(field))
+        if "None" in str(field.type) and least is not None:
+            accepts += ", or None"
+        lines.append(f"| `{field.name.upper()}` | `{_default(field)}` | {accepts} |")
+    return "\n".join(lines)
+
+
+def fields_table(path: str) -> str:
+    """Return a Markdown table of the fields of the dataclass at `path`: name, type, default."""
+    lines = ["| field | type | default |", "| --- | --- | --- |"]
+    lines += [f"| `{f.name}` | {_type(f)} | {_shown_default(f)} |" for f in fields(_class(path))]
+    return "\n".join(lines)
+
+
+def _class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _type(field: Field[Any]) -> str:
+    text = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def _shown_default(field: Field[Any]) -> str:
+    default = _default(field)
+    return f"`{default}`" if default else "required"
+
+
+def _default(field: Field[Any]) -> str:
+    if field.default is not MISSING:
+        return str(field.default) if isinstance(field.default, str) and field.default else repr(field.default)
+    if field.default_factory is not MISSING:
+        return f"{getattr(field.default_factory, '__name__', 'made')}()"
+    return ""

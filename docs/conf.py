@@ -1,0 +1,65 @@
+"""How the documentation is built: `sphinx-build -W -n --keep-going docs build/docs`. Nothing is fetched from the network."""
+
+import sys
+from pathlib import Path
+
+import django
+from django.conf import settings
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
+
+settings.configure(
+    USE_TZ=True,
+    INSTALLED_APPS=[
+        "django.contrib.admin",
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.messages",
+        "django.contrib.sessions",
+        "dataqueue_django",
+    ],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+)
+django.setup()
+
+from dataqueue_django import __version__  # noqa: E402 - its modules need the settings above
+
+project = "dataqueue_django"
+author = "dataqueue_django contributors"
+copyright = author
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "dataqueue_docs"]
+root_doc = "index"
+exclude_patterns = ["_ext", "_static"]
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+default_role = "code"  # docstrings write `name` as Markdown does
+add_module_names = False
+python_use_unqualified_type_names = True
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+nitpick_ignore_regex = [
+    # Types of Python, Django and other packages have no page here; a name of ours that is not found is an error,
+    ("py:.*", r"(?!dataqueue_django\.).*"),
+    # unless it stays inside: type variables, and what only stores and workers hand each other.
+    ("py:class", r"dataqueue_django\.queue\.defining\.(P|R|Options|JobSettings)"),
+    ("py:class", r"dataqueue_django\.handlers\.registry\.Handler"),
+    ("py:class", r"dataqueue_django\.domain\.(retry\.RetryOptions|changes\..*|filters\.Order)"),
+    ("py:class", r"dataqueue_django\.domain\.records\.(NewJob|Inserted|Claim|Kind|Permits)"),
+]
+
+html_theme = "furo"
+html_title = f"dataqueue_django {release}"
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": True}
+pygments_style = "tango"
+pygments_dark_style = "monokai"
