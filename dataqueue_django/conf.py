@@ -76,9 +76,10 @@ class AliasSettings:
     job_defaults: JobOptions = field(default_factory=JobOptions)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    strict: bool = False
 
 
-KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION")
+KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "STRICT")
 
 
 def aliases() -> list[str]:
@@ -104,6 +105,7 @@ def read(raw: Any, where: str) -> AliasSettings:
         job_defaults=_job_defaults(raw.get("JOB_DEFAULTS", {}), f"{where}['JOB_DEFAULTS']"),
         worker=_worker(raw.get("WORKER", {}), f"{where}['WORKER']"),
         retention=_section(RetentionSettings, raw.get("RETENTION", {}), f"{where}['RETENTION']"),
+        strict=_typed(raw.get("STRICT", False), bool, f"{where}['STRICT']"),
     )
 
 

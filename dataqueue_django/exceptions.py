@@ -28,6 +28,14 @@ class InvalidPayload(InvalidJob):
     """A payload is outside the portable JSON subset or does not fit its handler."""
 
 
+class InvalidEdit(InvalidJob, TypeError):
+    """An edit names something that a job does not have or that cannot be changed."""
+
+
+class IdempotencyConflict(InvalidJob):
+    """In strict mode: the idempotency key belongs to a job of another type or payload; nothing was written."""
+
+
 class PayloadTooLarge(InvalidPayload):
     """A payload is larger than the limit."""
 

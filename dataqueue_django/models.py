@@ -195,6 +195,7 @@ class Worker(models.Model):
     hostname = _word(255, db_default="", default="", blank=True)
     pid = models.BigIntegerField(db_default=0, default=0)
     queues = models.JSONField()
+    exclude_queues = models.JSONField(default=list)
     job_types = models.JSONField()
     concurrency = models.IntegerField(db_default=1, default=1)
     lease_ms = models.BigIntegerField(db_default=30_000, default=30_000)

@@ -5,11 +5,12 @@ The same `apply_change` serves the memory store and the ORM store's portable pat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from .records import JSON, EventType, Kind, NewJob
 
@@ -22,6 +23,9 @@ class Verb(StrEnum):
     RELEASE = "release"
     SNOOZE = "snooze"
     RECLAIM = "reclaim"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    EDIT = "edit"
     PROGRESS = "progress"
     BEAT = "beat"
     EXPIRE = "expire"
@@ -74,8 +78,41 @@ class FieldOf:
         return fields[self.name]
 
 
-RELATIVE = (After, Add, Append, FieldOf)
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """The number `value` (None: the field's own), but no less than the field `other` plus `more`."""
+
+    other: str
+    more: int = 0
+    value: int | None = None
+
+    def resolve(self, current: Any, fields: Mapping[str, Any], _now: datetime) -> int:
+        """Return the larger number."""
+        return max(int(current) if self.value is None else self.value, int(fields[self.other]) + self.more)
+
+
+RELATIVE = (After, Add, Append, FieldOf, AtLeast)
 """Values that a store resolves against the record and its own clock."""
+
+
+class _Present(Collection[Any]):
+    """Every value but None."""
+
+    def __contains__(self, value: object) -> bool:
+        return value is not None
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("PRESENT stands for values without number")
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __repr__(self) -> str:
+        return "PRESENT"
+
+
+PRESENT: Final = _Present()
+"""In a guard: any value but None."""
 
 Guard = Mapping[str, Collection[Any]]
 """Field name → the values it may have for the change to apply."""
@@ -155,6 +192,8 @@ def columns_of(change: Change) -> set[str]:
             names.add(name)
         elif isinstance(value, FieldOf):
             names.add(value.name)
+        elif isinstance(value, AtLeast):
+            names |= {name, value.other}
     return names
 
 

@@ -192,6 +192,23 @@ def state_of(job: Job | None, now: datetime) -> State:
     return State.READY
 
 
+REFUSALS = frozenset({Cell.NOTHING, Cell.REFUSED, Cell.NOT_FOUND, Cell.LOST})
+"""The cells in which an operation does nothing."""
+
+
+def allowed(operation: Operation, state: State) -> bool:
+    """Return whether `operation` does anything to a job in `state`."""
+    return TABLE[operation][state] not in REFUSALS
+
+
+def refusal(operation: Operation, job_id: int, state: State) -> str:
+    """Return one sentence on why `operation` did nothing to a job that is in `state`."""
+    if allowed(operation, state):
+        return f"{operation.value} did nothing: job {job_id} was being changed by somebody else; try again."
+    fitting = ", ".join(s.value for s in State if allowed(operation, s))
+    return f"{operation.value} did nothing: job {job_id} is {state.value}; expected one that is {fitting}."
+
+
 ENDINGS = frozenset(
     {
         EventType.COMPLETED,

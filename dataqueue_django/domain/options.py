@@ -72,9 +72,6 @@ def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime 
 
     `now` bounds `run_at` (ten years ahead); without it only the form is checked.
     """
-    backoff = options.retry_backoff
-    if isinstance(backoff, bool):
-        backoff = "exponential" if backoff else "fixed"
     return NewJob(
         job_type=name("job_type", job_type),
         payload=portable(payload),
@@ -84,11 +81,18 @@ def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime 
         run_at=moment("run_at", options.run_at, now),
         timeout_ms=millis("timeout", options.timeout),
         retry_delay_ms=millis("retry_delay", options.retry_delay),
-        retry_backoff=_one_of("retry_backoff", "" if backoff is None else backoff, MODES),
+        retry_backoff=backoff_word(options.retry_backoff),
         retry_delay_max_ms=millis("retry_delay_max", options.retry_delay_max),
         tags=tag_list(options.tags),
         idempotency_key=key("idempotency_key", options.idempotency_key),
     )
+
+
+def backoff_word(value: Any) -> str:
+    """Return the word for how delays grow: one of `retry.MODES`; True and False mean exponential and fixed."""
+    if isinstance(value, bool):
+        value = "exponential" if value else "fixed"
+    return _one_of("retry_backoff", "" if value is None else value, MODES)
 
 
 def name(field: str, value: Any, longest: int = 128) -> str:

@@ -245,6 +245,7 @@ class Worker:
     hostname: str = ""
     pid: int = 0
     queues: tuple[str, ...] = ()
+    exclude_queues: tuple[str, ...] = ()
     job_types: tuple[str, ...] = ()
     concurrency: int = 1
     lease_ms: int = 30_000

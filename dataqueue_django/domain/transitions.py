@@ -106,24 +106,53 @@ def reclaim(run: Execution, *, crash_limit: int = CRASH_LIMIT, backoff: float = 
     """
     crashes = run.crash_count + 1
     fault = Fault(reason=FailureReason.WORKER_LOST, type="WorkerLost", message="the worker process was lost")
-    common: dict[str, Any] = {
-        "crash_count": Add(1),
-        "failure_reason": fault.reason.value,
-        "last_failed_at": After(),
-        "error_history": Append(fault.entry(run.attempts), KEPT_ERRORS),
-    }
-    if run.attempts >= run.max_attempts or crashes >= crash_limit:
-        fields = {**_ended(JobStatus.FAILED), **common}
-        metadata = {"willRetry": False, "failureReason": fault.reason.value, "crashes": crashes}
-        return _finish(run, Verb.RECLAIM, fields, EventType.FAILED, metadata)
-    ready = After(backoff if crashes > 1 else 0.0)
-    fields = {**_left(JobStatus.PENDING, ready=ready), **common}
-    return _finish(run, Verb.RECLAIM, fields, EventType.RECLAIMED, {"crashes": crashes})
+    return _take_back(
+        run,
+        fault,
+        final=run.attempts >= run.max_attempts or crashes >= crash_limit,
+        ready=After(backoff if crashes > 1 else 0.0),
+        fields={"crash_count": Add(1)},
+        metadata={"crashes": crashes},
+    )
+
+
+def take_away(run: Execution, *, held_for: float) -> Change:
+    """The job is taken from a worker that lives: ready again at once, or failed when its attempts are used up.
+
+    It was held for `held_for` seconds. The attempt counts, but nothing crashed.
+    """
+    message = f"taken back by request after {held_for:.0f} s, while its worker was alive"
+    fault = Fault(reason=FailureReason.WORKER_LOST, type="TakenAway", message=message)
+    final = run.attempts >= run.max_attempts
+    return _take_back(run, fault, final=final, ready=After(), fields={}, metadata={"forced": True})
 
 
 def write_progress(run: Execution, progress: Mapping[str, Any]) -> Change:
     """Store what the handler reported so far; the job goes on."""
     return Change(verb=Verb.PROGRESS, id=run.job_id, guard={"claim_seq": (run.claim_seq,)}, set=dict(progress))
+
+
+def _take_back(
+    run: Execution,
+    fault: Fault,
+    *,
+    final: bool,
+    ready: After,
+    fields: Mapping[str, Any],
+    metadata: Mapping[str, JSON],
+) -> Change:
+    """The attempt is lost with nobody to report it: another one follows, unless this was the last."""
+    lost: dict[str, Any] = {
+        **fields,
+        "failure_reason": fault.reason.value,
+        "last_failed_at": After(),
+        "error_history": Append(fault.entry(run.attempts), KEPT_ERRORS),
+    }
+    if final:
+        facts = {"willRetry": False, "failureReason": fault.reason.value, **metadata}
+        return _finish(run, Verb.RECLAIM, {**_ended(JobStatus.FAILED), **lost}, EventType.FAILED, facts)
+    pending = {**_left(JobStatus.PENDING, ready=ready), **lost}
+    return _finish(run, Verb.RECLAIM, pending, EventType.RECLAIMED, dict(metadata))
 
 
 def _left(status: JobStatus, *, ready: After) -> dict[str, Any]:

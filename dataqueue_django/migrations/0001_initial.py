@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                 ("hostname", models.CharField(blank=True, db_default="", default="", max_length=255)),
                 ("pid", models.BigIntegerField(db_default=0, default=0)),
                 ("queues", models.JSONField()),
+                ("exclude_queues", models.JSONField(default=list)),
                 ("job_types", models.JSONField()),
                 ("concurrency", models.IntegerField(db_default=1, default=1)),
                 ("lease_ms", models.BigIntegerField(db_default=30000, default=30000)),

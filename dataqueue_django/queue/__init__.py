@@ -9,14 +9,21 @@ from ..handlers import registry
 from ..notify import notifier_for
 from ..stores import stores
 from .adding import AddedJob, Adding
+from .batching import Batching
+from .cleaning import Cleaning
 from .defining import BoundJob, JobDefinition, job
 from .finding import Finding
+from .managing import Managing
+from .reclaiming import Reclaiming
 
 __all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
 
 
-class JobQueue(Adding, Finding):
-    """The queue of one alias: add jobs, find them. Each method has a twin with an `a` in front for async code."""
+class JobQueue(Adding, Finding, Managing, Batching, Cleaning, Reclaiming):
+    """The queue of one alias: add jobs, find, steer and explain them, clean up.
+
+    Each method has a twin with an `a` in front for async code.
+    """
 
 
 def get_queue(alias: str = DEFAULT_ALIAS) -> JobQueue:

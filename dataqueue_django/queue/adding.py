@@ -11,7 +11,7 @@ from typing import Any
 
 from ..domain.options import JobOptions, new_job, options_from
 from ..domain.records import JSON, EventType, Inserted, Job, NewJob
-from ..exceptions import InvalidJob, shown
+from ..exceptions import IdempotencyConflict, InvalidJob, shown
 from ..logs import state_change
 from ..stores.base import chunks
 from . import hooks
@@ -36,15 +36,32 @@ class AddedJob(Job):
 class Adding(QueueBase):
     """`add_job`, `add_jobs`."""
 
-    def add_job(self, job_type: str, payload: JSON = None, *, allow_unknown: bool = False, **options: Any) -> int:
+    def add_job(
+        self,
+        job_type: str,
+        payload: JSON = None,
+        *,
+        allow_unknown: bool = False,
+        strict: bool | None = None,
+        **options: Any,
+    ) -> int:
         """Add a job in the caller's transaction and return its id (DataQueue "addJob").
 
         Options are those of JobOptions. With an `idempotency_key` that is taken, the id of the job that has it is
-        returned and nothing changes. Raises InvalidJob for anything that could not run; `allow_unknown` lets job types
-        through that no handler here is registered for.
+        returned and nothing changes; if that job has another type or payload, IdempotencyConflict is raised where
+        `strict`, or the alias' setting STRICT, asks for it. Raises InvalidJob for anything that could not run;
+        `allow_unknown` lets job types through that no handler here is registered for.
         """
         spec = self.describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
-        return self.insert([spec])[0].id
+        if not self._is_strict(strict):
+            return self.insert([spec])[0].id
+        added = self.add(spec)
+        if added.payload_differs:
+            raise IdempotencyConflict(
+                f"idempotency_key {shown(spec.idempotency_key)} belongs to job {added.id}, "
+                "which has another type or payload; expected the same job, or another key."
+            )
+        return added.id
 
     def add_jobs(self, jobs: Iterable[Mapping[str, Any]], *, allow_unknown: bool = False) -> list[int]:
         """Add many jobs, all or none, and return their ids in order (DataQueue "addJobs").

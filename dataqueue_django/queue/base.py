@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..conf import AliasSettings
+from ..domain.portable import is_plain_text, portable
+from ..domain.records import JSON
+from ..exceptions import InvalidJob, shown
 from ..handlers import Registry
 from ..notify import Notifier
 from ..stores import Store
@@ -21,3 +27,27 @@ class QueueBase:
     def alias(self) -> str:
         """The alias this queue belongs to."""
         return self.store.alias
+
+    def _payload_for(self, job_type: str, payload: Any) -> JSON:
+        """Return a payload as it is stored; raises InvalidPayload where it does not fit the handler."""
+        handler = self.handlers.get(job_type)
+        if handler is not None:
+            handler.shape.check(payload)
+        return portable(payload)
+
+    def _fitted(self, fields: Mapping[str, Any], job_type: str) -> Mapping[str, Any]:
+        """Return the fields of an edit, a payload among them as it is stored for jobs of this type."""
+        if "payload" not in fields:
+            return fields
+        return {**fields, "payload": self._payload_for(job_type, fields["payload"])}
+
+    def _is_strict(self, strict: bool | None) -> bool:
+        """Return whether coming too late is an error: as the call says, else as the alias' setting says."""
+        return self.settings.strict if strict is None else strict
+
+    @staticmethod
+    def _actor(given: object) -> str:
+        """Return who asks, as kept with an event; raises InvalidJob."""
+        if not isinstance(given, str) or len(given) > 255 or not is_plain_text(given):
+            raise InvalidJob(f"actor is {shown(given)}; expected a string of at most 255 characters.")
+        return given

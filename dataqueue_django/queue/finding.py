@@ -1,29 +1,111 @@
-"""Reading jobs and their events."""
+"""Reading jobs, their events, and who works on them."""
 
 from __future__ import annotations
 
-from ..domain.records import Job, JobEvent
-from ..exceptions import InvalidFilter, shown
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..domain.asking import filter_from, job_id_from, page_limit, page_offset, status_from, tags_from
+from ..domain.explaining import Explanation, explain, questions
+from ..domain.filters import COUNTABLE, JobFilter, TagMatch
+from ..domain.records import Job, JobEvent, Kind, Worker
+from ..exceptions import InvalidFilter, did_you_mean, shown
 from .aio import with_async_twins
 from .base import QueueBase
+
+Filters = JobFilter | Mapping[str, Any] | None
+"""Which jobs are meant: None is all of them; see `domain.asking.filter_from` for the names."""
+
+PAGE = 100
+MOST_EVENTS = 10_000
+COUNTED = ("status", "queue", "job_type")
 
 
 @with_async_twins
 class Finding(QueueBase):
-    """`get_job`, `get_job_events`."""
+    """`get_job`, `get_jobs` and its shorthands, `count_jobs`, `get_job_events`, `get_workers`, `explain_job`."""
 
     def get_job(self, job_id: int) -> Job | None:
         """Return the job with this id, or None (DataQueue "getJob")."""
-        found = self.store.get([_id(job_id)])
+        found = self.store.get([job_id_from(job_id)])
         return found[0] if found else None
+
+    def get_jobs(
+        self, filters: Filters = None, *, limit: int = PAGE, offset: int = 0, after: int | None = None
+    ) -> list[Job]:
+        """Return up to `limit` jobs that match, newest first (DataQueue "getJobs").
+
+        `after` is the id of the last job of the page before: it costs the same on every page. `offset` skips that many
+        jobs and costs more the further it goes. Raises InvalidFilter for a name, value or page that makes no sense.
+        """
+        return self.store.query(
+            filter_from(filters),
+            limit=page_limit(limit),
+            offset=page_offset(offset, after),
+            after=None if after is None else job_id_from(after, "after"),
+        )
+
+    def get_jobs_by_status(
+        self, status: str, *, limit: int = PAGE, offset: int = 0, after: int | None = None
+    ) -> list[Job]:
+        """Return jobs in one status, newest first, as `get_jobs` does (DataQueue "getJobsByStatus")."""
+        where = JobFilter(statuses=(status_from(status),))
+        return self.get_jobs(where, limit=limit, offset=offset, after=after)
+
+    def get_all_jobs(self, *, limit: int = PAGE, offset: int = 0, after: int | None = None) -> list[Job]:
+        """Return jobs of any kind, newest first, as `get_jobs` does (DataQueue "getAllJobs")."""
+        return self.get_jobs(limit=limit, offset=offset, after=after)
+
+    def get_jobs_by_tags(
+        self,
+        tags: Iterable[str] | TagMatch,
+        mode: str = "all",
+        *,
+        limit: int = PAGE,
+        offset: int = 0,
+        after: int | None = None,
+    ) -> list[Job]:
+        """Return jobs by their tags, newest first, as `get_jobs` does (DataQueue "getJobsByTags").
+
+        `mode` is "all", "any", "none" (which finds jobs without tags, too) or "exact" (in any order).
+        """
+        return self.get_jobs(JobFilter(tags=tags_from(tags, mode)), limit=limit, offset=offset, after=after)
+
+    def count_jobs(self, filters: Filters = None) -> int:
+        """Return how many jobs match."""
+        return self.store.count(filter_from(filters))[()]
+
+    def count_jobs_by(self, *fields: str, filters: Filters = None) -> dict[Any, int]:
+        """Return how many jobs match, per value of "status", "queue" or "job_type"; values without jobs are absent.
+
+        With several fields the keys are tuples of their values. Raises InvalidFilter for another field, or none.
+        """
+        if not fields:
+            raise InvalidFilter(f"count_jobs_by() got no field; expected some of {', '.join(COUNTED)}.")
+        for field in fields:
+            if field not in COUNTED or field not in COUNTABLE:
+                raise InvalidFilter(f"Jobs cannot be counted by {shown(field)}.{did_you_mean(field, COUNTED)}")
+        counts = self.store.count(filter_from(filters), by=fields)
+        return {key[0]: n for key, n in counts.items()} if len(fields) == 1 else dict(counts)
 
     def get_job_events(self, job_id: int) -> list[JobEvent]:
         """Return what happened to a job, oldest first; an empty list for an unknown id (DataQueue "getJobEvents")."""
-        return self.store.events(_id(job_id), limit=10_000)
+        return self.store.events(job_id_from(job_id), limit=MOST_EVENTS)
 
+    def get_workers(self) -> list[Worker]:
+        """Return the workers of this queue by ascending id, those that are gone as long as their rows are kept."""
+        return self.store.find(Kind.WORKER)
 
-def _id(given: object) -> int:
-    """Return a job's id; raises InvalidFilter for what cannot be one. Ids beyond 64 bits are those of no job."""
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise InvalidFilter(f"job_id is {shown(given)}; expected a whole number.")
-    return given if abs(given) < 2**63 else 0
+    def explain_job(self, job_id: int) -> Explanation | None:
+        """Say why a job is where it is, above all why it does not run; None for an unknown id.
+
+        Reads the job, the workers and how busy they are; changes nothing.
+        """
+        job = self.get_job(job_id)
+        if job is None:
+            return None
+        workers, busy = self.get_workers(), {}
+        if ids := questions(job, workers):
+            counts = self.store.count(JobFilter(worker_ids=ids), by=("worker_id",))
+            busy = {worker_id: n for (worker_id,), n in counts.items()}
+        return explain(job, workers, busy, now=self.store.now(), known=self.handlers.get(job.job_type) is not None)

@@ -20,7 +20,18 @@ from typing import Any
 
 from ..domain.changes import Alternatives, Committed
 from ..domain.filters import EVERYTHING, JobFilter, Order
-from ..domain.records import Claim, ClaimedJob, Inserted, Job, JobEvent, Kind, NewJob, Permits, Worker
+from ..domain.records import (
+    Claim,
+    ClaimedJob,
+    Inserted,
+    Job,
+    JobEvent,
+    JobStatus,
+    Kind,
+    NewJob,
+    Permits,
+    Worker,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +90,13 @@ class Store(ABC):
     def delete(self, ids: Collection[int], *, force: bool = False) -> int:
         """Delete jobs with their tags and events and return how many; a processing job only with `force`."""
 
+    @abstractmethod
+    def delete_ended(self, statuses: Collection[JobStatus], *, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` jobs that ended before `before` in one of `statuses`, and return how many.
+
+        Those that ended first go first, with their tags and events. A failed job that will be retried has not ended.
+        """
+
     # -- read
 
     @abstractmethod
@@ -93,12 +111,29 @@ class Store(ABC):
         order: Order = Order.NEWEST,
         limit: int = 50,
         after: int | None = None,
+        offset: int = 0,
     ) -> list[Job]:
-        """Return up to `limit` jobs that match, in `order`, beyond the id `after`."""
+        """Return up to `limit` jobs that match, in `order`, beyond the id `after`, after skipping `offset` of them."""
+
+    @abstractmethod
+    def values(
+        self,
+        where: JobFilter,
+        fields: Sequence[str],
+        *,
+        order: Order = Order.NEWEST,
+        limit: int = 50,
+        after: int | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """Return just these fields of the jobs that `query` would return: for those who need no payloads."""
 
     @abstractmethod
     def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[Any, ...], int]:
         """Return how many jobs match, per combination of the fields `by`; `{(): n}` without them."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """Return the time by the store's own clock."""
 
     @abstractmethod
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:

@@ -89,13 +89,29 @@ class MemoryStore(Store):
             self._events = [event for event in self._events if event.job_id not in doomed]
             return len(doomed)
 
+    def delete_ended(self, statuses: Collection[JobStatus], *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_ended."""
+        with self._lock:
+            old = [
+                (job.finished_at, job.id)
+                for job in self._jobs.values()
+                if job.status in statuses and job.is_terminal and job.finished_at and job.finished_at < before
+            ]
+            return self.delete([id for _, id in sorted(old)[:limit]])
+
     def get(self, ids: Collection[int]) -> list[Job]:
         """See Store.get."""
         with self._lock:
             return [_copy(self._jobs[id]) for id in sorted(set(ids)) if id in self._jobs]
 
     def query(
-        self, where: JobFilter, *, order: Order = Order.NEWEST, limit: int = 50, after: int | None = None
+        self,
+        where: JobFilter,
+        *,
+        order: Order = Order.NEWEST,
+        limit: int = 50,
+        after: int | None = None,
+        offset: int = 0,
     ) -> list[Job]:
         """See Store.query."""
         with self._lock:
@@ -103,7 +119,24 @@ class MemoryStore(Store):
             found = sorted(filter(where.matches, self._jobs.values()), key=lambda j: j.id, reverse=newest)
             if after is not None:
                 found = [job for job in found if (job.id < after if newest else job.id > after)]
-            return [_copy(job) for job in found[:limit]]
+            return [_copy(job) for job in found[offset : offset + limit]]
+
+    def values(
+        self,
+        where: JobFilter,
+        fields: Sequence[str],
+        *,
+        order: Order = Order.NEWEST,
+        limit: int = 50,
+        after: int | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """See Store.values."""
+        found = self.query(where, order=order, limit=limit, after=after)
+        return [tuple(getattr(job, name) for name in fields) for job in found]
+
+    def now(self) -> datetime:
+        """See Store.now."""
+        return _clock(None)
 
     def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[Any, ...], int]:
         """See Store.count."""

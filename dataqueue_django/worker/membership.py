@@ -36,7 +36,9 @@ class Membership:
         """The id of the current row; 0, which no row has, before there is one."""
         return self.row.id if self.row is not None else 0
 
-    def register(self, *, queues: tuple[str, ...], job_types: tuple[str, ...], concurrency: int) -> None:
+    def register(
+        self, *, queues: tuple[str, ...], exclude_queues: tuple[str, ...], job_types: tuple[str, ...], concurrency: int
+    ) -> None:
         """Insert a new row and let the heart beat for it; the old row, if any, is left to the others."""
         sent_at = time.monotonic()
         record = Worker(
@@ -44,6 +46,7 @@ class Membership:
             hostname=socket.gethostname()[:255],
             pid=os.getpid(),
             queues=queues,
+            exclude_queues=exclude_queues,
             job_types=job_types,
             concurrency=concurrency,
             lease_ms=round(self._settings.lease * 1000),

@@ -136,7 +136,12 @@ class Processor:
         if self._membership.row is None:
             self._store.prepare()
             types = self._claiming.types()
-            self._membership.register(queues=self.options.queues, job_types=types, concurrency=self._slots.size)
+            self._membership.register(
+                queues=self.options.queues,
+                exclude_queues=self.options.exclude_queues,
+                job_types=types,
+                concurrency=self._slots.size,
+            )
             self._unsure = False
         if self._unsure:
             self._unsure = not self._membership.release_unknown(self._known())

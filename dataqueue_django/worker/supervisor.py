@@ -19,9 +19,9 @@ from threading import Thread
 from ..domain.liveness import expire
 from ..logs import worker as logger
 from ..queue import JobQueue
+from ..queue.taking_back import take_back
 from .begun import BegunTable
 from .mail import ExitCode
-from .upkeep import take_back
 
 ENVIRONMENT = "DATAQUEUE_SUPERVISED"
 """Set in a child to "<lifeline fd>,<table fd>"."""

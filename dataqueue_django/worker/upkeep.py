@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from ..conf import AliasSettings
-from ..domain.changes import Alternatives
-from ..domain.filters import JobFilter, Order
+from ..domain.filters import JobFilter
 from ..domain.liveness import PeerWatch, expire
-from ..domain.records import Job, Kind, Worker
-from ..domain.retry import Backoff
-from ..domain.transitions import CRASH_LIMIT, Execution, reclaim, release
-from ..logs import state_change
+from ..domain.records import Kind, Worker
 from ..logs import worker as logger
+from ..queue.taking_back import take_back, without_worker
 from ..stores import Store
-
-LOT = 50
-SECONDS = 0.5
-"""The longest one round of reclaiming takes; the rest waits for the next."""
-
-Begun = Callable[[int, int], bool]
-
-
-def everything_begun(_job_id: int, _claim_seq: int) -> bool:
-    """Without a supervisor nobody knows what a dead worker had begun: all of it."""
-    return True
 
 
 class Upkeep:
@@ -46,7 +31,7 @@ class Upkeep:
         expired = [w for w in workers if w.expired_at is not None]
         peers = [w for w in workers if w.expired_at is None and w.id != me]
         expired += self._expire_silent(peers, asked_at, unbroken_since)
-        gone = holders - {worker.id for worker in workers} | holders & {worker.id for worker in expired}
+        gone = without_worker(holders, workers, expired)
         reclaimed = sum(
             take_back(self._store, id, crash_limit=self._settings.worker.crash_limit) for id in sorted(gone)
         )
@@ -75,32 +60,3 @@ class Upkeep:
         old = [w.id for w in expired if w.expired_at is not None and w.expired_at < before]
         if old:
             self._store.remove(Kind.WORKER, old)
-
-
-def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, crash_limit: int = CRASH_LIMIT) -> int:
-    """Take back the jobs of a worker whose row has expired and return how many; for a bounded time.
-
-    Jobs that had begun are charged with an attempt and a crash, the others with nothing. First read, then a commit
-    guarded by each `claim_seq`: one statement with an anti-join could take a live worker's job.
-    """
-    until, total = time.monotonic() + SECONDS, 0
-    while jobs := store.query(JobFilter(worker_ids=(worker_id,)), order=Order.OLDEST, limit=LOT):
-        items = [_taken_back(job, begun, crash_limit) for job in jobs]
-        results = store.commit(items, wait=False)
-        for job, (change,), result in zip(jobs, items, results, strict=True):
-            if result.applied and change.event is not None:
-                state_change(change.event, job_id=job.id, job_type=job.job_type, worker=worker_id)
-        moved = sum(result.applied for result in results)
-        total += moved
-        if not moved or time.monotonic() > until:
-            break
-    return total
-
-
-def _taken_back(job: Job, begun: Begun, crash_limit: int) -> Alternatives:
-    run = Execution.of(job)
-    if not begun(job.id, job.claim_seq):
-        return (release(run, why="worker_lost"),)
-    spread = random.random()
-    delay = Backoff.of(job).seconds_after(job.crash_count + 1, spread)
-    return (reclaim(run, crash_limit=crash_limit, backoff=delay),)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dataqueue_django.domain import transitions
+from dataqueue_django.domain import steering, transitions
 from dataqueue_django.domain.lifecycle import LEGAL_MOVES, TABLE, Cell, Operation, State, state_of
 from dataqueue_django.domain.records import Job, JobStatus
 from dataqueue_django.testing.contract.lifecycle import RUNNERS, TARGETS
@@ -40,11 +40,23 @@ CARRIED_OUT_BY = {
     "release": {Operation.GIVE_BACK},
     "snooze": set(),  # a handler's own wish: a give-back with a delay
     "reclaim": {Operation.RECLAIM},
+    "take_away": {Operation.RECLAIM},
     "write_progress": {Operation.WRITE},
+    "cancel": {Operation.CANCEL},
+    "cancel_upcoming": {Operation.CANCEL_ALL},
+    "retry": {Operation.RETRY},
+    "edit": {Operation.EDIT, Operation.EDIT_ALL},
+    "edited_fields": set(),  # reads what an edit is to be
 }
-"""Function of domain.transitions → the operations it carries out."""
+"""Function of domain.transitions and domain.steering → the operations it carries out."""
 
-BY_THE_STORE_ALONE = {Operation.CLAIM, Operation.COME_DUE, Operation.DELETE, Operation.DELETE_FORCED}
+BY_THE_STORE_ALONE = {
+    Operation.CLAIM,
+    Operation.COME_DUE,
+    Operation.DELETE,
+    Operation.DELETE_FORCED,
+    Operation.CLEANUP,
+}
 
 
 def test_the_table_is_full() -> None:
@@ -76,8 +88,9 @@ def test_every_transition_has_its_cells_tried_out() -> None:
     """A new transition must be entered here, and its operations in the contract's RUNNERS."""
     functions = {
         name
-        for name, value in vars(transitions).items()
-        if inspect.isfunction(value) and value.__module__ == transitions.__name__ and not name.startswith("_")
+        for module in (transitions, steering)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
     assert functions == set(CARRIED_OUT_BY)
     assert set(RUNNERS) == BY_THE_STORE_ALONE.union(*CARRIED_OUT_BY.values())

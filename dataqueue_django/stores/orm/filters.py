@@ -1,32 +1,57 @@
-"""JobFilter and Claim → the conditions of a query."""
+"""JobFilter and Claim → the condition of a query."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import fields
 from typing import Any
 
-from ...domain.filters import JobFilter
+from django.db.models import Exists, OuterRef, Q
+
+from ...domain.filters import JobFilter, TagMatch, TagMode, TimeRange
 from ...domain.records import Claim
+from ...models import JobTag as TagRow
 from .rows import CLAIMABLE
 
 
-def conditions(where: JobFilter) -> dict[str, Any]:
-    """Return the keyword arguments of `QuerySet.filter` that mean `where`."""
-    found: dict[str, Any] = {}
-    if where.ids:
-        found["id__in"] = where.ids
-    if where.statuses:
-        found["status__in"] = [status.value for status in where.statuses]
-    if where.queues:
-        found["queue__in"] = where.queues
-    if where.job_types:
-        found["job_type__in"] = where.job_types
+def conditions(where: JobFilter) -> Q:
+    """Return the condition of a query that means `where`."""
+    found = Q(**_equalities(where), **_times(where.run_at))
     if where.held:
-        found["worker_id__isnull"] = False
-    if where.worker_ids:
-        found["worker_id__in"] = where.worker_ids
-    if where.idempotency_keys:
-        found["idempotency_key__in"] = where.idempotency_keys
-    return found
+        found &= Q(worker_id__isnull=False)
+    return found if where.tags is None else found & _tags(where.tags)
+
+
+def _equalities(where: JobFilter) -> dict[str, Any]:
+    columns: dict[str, Collection[Any]] = {
+        "id": where.ids,
+        "status": [status.value for status in where.statuses],
+        "queue": where.queues,
+        "job_type": where.job_types,
+        "priority": where.priorities,
+        "worker_id": where.worker_ids,
+        "idempotency_key": where.idempotency_keys,
+    }
+    return {f"{name}__in": values for name, values in columns.items() if values}
+
+
+def _times(bounds: TimeRange | None) -> dict[str, Any]:
+    if bounds is None:
+        return {}
+    given = {f.name: getattr(bounds, f.name) for f in fields(TimeRange)}
+    return {"run_at" if word == "eq" else f"run_at__{word}": time for word, time in given.items() if time is not None}
+
+
+def _tags(wanted: TagMatch) -> Q:
+    """A job's tags against those wanted. A job without tags has no rows, so that none of these meets a NULL."""
+    mine = TagRow.objects.filter(job_id=OuterRef("id"))
+    any_of = Exists(mine.filter(tag__in=wanted.values))
+    if wanted.mode is TagMode.NONE:
+        return ~Q(any_of)
+    if wanted.mode is TagMode.ANY:
+        return Q(any_of)
+    every = Q(*[Exists(mine.filter(tag=tag)) for tag in wanted.values])
+    return every if wanted.mode is TagMode.ALL else every & ~Q(Exists(mine.exclude(tag__in=wanted.values)))
 
 
 def claimable(jobs: Any, claim: Claim) -> Any:

@@ -146,11 +146,16 @@ class PortableStore(Store):
             doomed = self._locked(self._jobs().filter(id__in=ids).order_by("id"))
             if not force:
                 doomed = doomed.exclude(status=JobStatus.PROCESSING.value)
-            gone = list(doomed.values_list("id", flat=True))
-            self._table(TagRow).filter(job_id__in=gone).delete()
-            self._table(EventRow).filter(job_id__in=gone).delete()
-            self._jobs().filter(id__in=gone).delete()
-            return len(gone)
+            return self._delete_jobs(list(doomed.values_list("id", flat=True)))
+
+    def delete_ended(self, statuses: Collection[JobStatus], *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_ended."""
+        with self._write():
+            old = self._jobs().filter(_has_ended(), status__in=[s.value for s in statuses], finished_at__lt=before)
+            first = list(old.order_by("finished_at", "id").values_list("id", flat=True)[:limit])
+            # Locked in the order of ids and looked at once more: somebody may have retried one meanwhile.
+            doomed = self._locked(old.filter(id__in=first).order_by("id"))
+            return self._delete_jobs(list(doomed.values_list("id", flat=True)))
 
     # -- read
 
@@ -159,21 +164,41 @@ class PortableStore(Store):
         return self.query(JobFilter(ids=tuple(ids)), order=Order.OLDEST, limit=len(ids)) if ids else []
 
     def query(
-        self, where: JobFilter, *, order: Order = Order.NEWEST, limit: int = 50, after: int | None = None
+        self,
+        where: JobFilter,
+        *,
+        order: Order = Order.NEWEST,
+        limit: int = 50,
+        after: int | None = None,
+        offset: int = 0,
     ) -> list[Job]:
         """See Store.query."""
-        newest = order is Order.NEWEST
-        found = self._jobs().filter(**conditions(where)).order_by("-id" if newest else "id")
-        if after is not None:
-            found = found.filter(**{"id__lt" if newest else "id__gt": after})
-        return [Job(**rows.to_fields(row)) for row in found.values(*rows.JOB_FIELDS)[:limit]]
+        found = self._found(where, order, after).values(*rows.JOB_FIELDS)
+        return [Job(**rows.to_fields(row)) for row in found[offset : offset + limit]]
+
+    def values(
+        self,
+        where: JobFilter,
+        fields: Sequence[str],
+        *,
+        order: Order = Order.NEWEST,
+        limit: int = 50,
+        after: int | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """See Store.values."""
+        found = self._found(where, order, after).values(*fields)[:limit]
+        return [tuple(rows.to_fields(row)[name] for name in fields) for row in found]
 
     def count(self, where: JobFilter = EVERYTHING, *, by: tuple[str, ...] = ()) -> dict[tuple[Any, ...], int]:
         """See Store.count."""
-        found = self._jobs().filter(**conditions(where))
+        found = self._jobs().filter(conditions(where))
         if not by:
             return {(): found.count()}
         return {tuple(row[:-1]): row[-1] for row in found.order_by().values_list(*by).annotate(n=Count("*"))}
+
+    def now(self) -> datetime:
+        """See Store.now."""
+        return self._at(None)
 
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
         """See Store.next_ready_in."""
@@ -327,6 +352,19 @@ class PortableStore(Store):
     def _workers(self) -> Any:
         return self._table(WorkerRow)
 
+    def _found(self, where: JobFilter, order: Order, after: int | None) -> Any:
+        """The jobs that match, in order, beyond the id `after`."""
+        newest = order is Order.NEWEST
+        found = self._jobs().filter(conditions(where)).order_by("-id" if newest else "id")
+        return found if after is None else found.filter(**{"id__lt" if newest else "id__gt": after})
+
+    def _delete_jobs(self, ids: Sequence[int]) -> int:
+        """Delete locked jobs and what belongs to them."""
+        self._table(TagRow).filter(job_id__in=ids).delete()
+        self._table(EventRow).filter(job_id__in=ids).delete()
+        self._jobs().filter(id__in=ids).delete()
+        return len(ids)
+
     def _ids_by_key(self, keys: Sequence[str]) -> dict[str, int]:
         found = self._jobs().filter(idempotency_key__in=sorted(keys)) if keys else ()
         return {row["idempotency_key"]: row["id"] for row in found and found.values("id", "idempotency_key")}
@@ -418,7 +456,15 @@ class _Batch:
             groups.setdefault(f"{kind}{columns!r}", (kind, columns, []))[2].append(id)
         for kind, columns, ids in groups.values():
             self.store._table(MODELS[kind]).filter(id__in=ids).update(**columns)
+        self._write_tags()
         self.store._add_rows(EventRow, self.events)
+
+    def _write_tags(self) -> None:
+        """Make the index of tags say what the jobs' own lists say now."""
+        tags = {id: values["tags"] for (kind, id), values in self.changed.items() if "tags" in values}
+        if tags:
+            self.store._table(TagRow).filter(job_id__in=tags).delete()
+            self.store._add_rows(TagRow, [{"job_id": id, "tag": tag} for id in sorted(tags) for tag in tags[id]])
 
     def _load(self, kind: Kind, ids: list[int]) -> None:
         found = self.store._locked(self._rows(kind, ids), wait=self.wait)

@@ -28,6 +28,7 @@ FROM_COLUMN: Mapping[str, Callable[[Any], Any]] = {
     "tags": _tuple,
     "error_history": _tuple,
     "queues": _tuple,
+    "exclude_queues": _tuple,
     "job_types": _tuple,
 }
 """Fields whose value in a record is not the column's."""

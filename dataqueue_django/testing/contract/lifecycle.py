@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from ...domain.changes import Add, After, Change, Committed, Verb, Verdict
+from ...domain.changes import Add, After, Alternatives, Change, Committed, Verb, Verdict
 from ...domain.lifecycle import LEGAL_MOVES, TABLE, Cell, Operation, State, state_of
 from ...domain.records import EventType, FailureReason, JobStatus
+from ...domain.steering import cancel, cancel_upcoming, edit, edited_fields, retry
 from ...domain.transitions import (
     Execution,
     Fault,
@@ -18,9 +19,10 @@ from ...domain.transitions import (
     reclaim,
     release,
     snooze,
+    take_away,
     write_progress,
 )
-from .base import Contract, Trace, ids_of
+from .base import NOW, Contract, Trace, ids_of
 from .finishing import BROKEN, REPORT
 
 SOON = 60
@@ -159,6 +161,9 @@ def by_execution(*transitions: Callable[[Execution], Change], last_attempt: bool
 def reclaim_it(test: Lifecycle, state: State) -> None:
     """Reclaim as an observer does that read the job a moment ago."""
     by_execution(reclaim, reclaim, last_attempt=True)(test, state)
+    by_execution(lambda run: take_away(run, held_for=60), lambda run: take_away(run, held_for=60), last_attempt=True)(
+        test, state
+    )
 
 
 def claim_it(test: Lifecycle, state: State) -> None:
@@ -189,6 +194,40 @@ def come_due(test: Lifecycle, state: State) -> None:
     assert derived or test.cell is Cell.NOTHING
     if derived:
         assert ids_of(test.claim(ids=(at.job_id,), at=test.later(SOON))) == [at.job_id]
+
+
+def asked_for(*askings: Callable[[int], Alternatives]) -> Runner:
+    """Return a runner for what people ask of a job by its id; each asking on a job of its own."""
+
+    def run_it(test: Lifecycle, state: State) -> None:
+        for ask in askings:
+            at = test.arrive(state)
+            [answer] = test.store.commit([ask(at.job_id)], now=test.now)
+            test.judge_asking(at, answer, test.cell)
+
+    return run_it
+
+
+def edited(job_id: int, **updates: object) -> Alternatives:
+    """An edit of one job."""
+    return edit(job_id, edited_fields(updates, now=NOW), actor="somebody")
+
+
+def clean_up(test: Lifecycle, state: State) -> None:
+    """Delete what ended: completed jobs alone, then every kind, and never what ended too late."""
+    at, cell, later = test.arrive(state), test.cell, test.later(1)
+    everything = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+    assert test.store.delete_ended(everything, before=test.now) == 0
+    gone = test.store.delete_ended((JobStatus.COMPLETED,), before=later)
+    assert gone == (cell is Cell.GONE)
+    if not gone:
+        test.untouched(at)
+        assert test.store.delete_ended(everything, before=later) == (cell is Cell.GONE_IF_CONFIGURED)
+    if cell in (Cell.GONE, Cell.GONE_IF_CONFIGURED):
+        assert test.trace(at.job_id) == (None, [])
+    else:
+        assert cell is Cell.NOTHING
+        test.untouched(at)
 
 
 def delete_it(force: bool) -> Runner:
@@ -223,6 +262,12 @@ RUNNERS: Mapping[Operation, Runner] = {
     Operation.WRITE: by_execution(lambda run: write_progress(run, REPORT)),
     Operation.RECLAIM: reclaim_it,
     Operation.COME_DUE: come_due,
+    Operation.CANCEL: asked_for(cancel),
+    Operation.CANCEL_ALL: asked_for(cancel_upcoming),
+    Operation.RETRY: asked_for(retry),
+    Operation.EDIT: asked_for(lambda id: edited(id, priority=5, tags=["new"]), lambda id: edited(id, run_at=None)),
+    Operation.EDIT_ALL: asked_for(lambda id: edited(id, priority=5)),
+    Operation.CLEANUP: clean_up,
     Operation.DELETE: delete_it(force=False),
     Operation.DELETE_FORCED: delete_it(force=True),
 }
@@ -235,9 +280,18 @@ TARGETS: Mapping[Cell, frozenset[State]] = {
     Cell.TO_RETRYING_OR_FAILED: frozenset({State.RETRYING, State.FAILED}),
     Cell.TO_READY_OR_FAILED: frozenset({State.READY, State.FAILED}),
     Cell.TO_COMPLETED: frozenset({State.COMPLETED}),
-    Cell.SAME: frozenset({State.PROCESSING}),
+    Cell.TO_CANCELLED: frozenset({State.CANCELLED}),
 }
-"""The states that a cell allows after a write by an execution; each of them must be seen."""
+"""The states to which a cell moves a job; each of them must be seen."""
+
+UNCLAIMABLE = frozenset({State.BLOCKED, State.PAUSED, State.CANCELLED})
+"""States that a job asked for something can be in, and in which it has no `ready_at`."""
+
+
+def expected_states(cell: Cell, state: State) -> frozenset[State]:
+    """Return the states that a job in `state` may be in after an operation; each of them must be seen."""
+    return frozenset({state}) if cell is Cell.SAME else TARGETS.get(cell, frozenset())
+
 
 CELLS = [(operation, state) for operation in RUNNERS for state in State]
 
@@ -252,7 +306,7 @@ class Lifecycle(Contract):
     def test_cell(self, operation: Operation, state: State) -> None:
         self.cell, self.seen = TABLE[operation][state], set()
         RUNNERS[operation](self, state)
-        assert self.seen >= TARGETS.get(self.cell, frozenset())
+        assert self.seen >= expected_states(self.cell, state)
 
     @pytest.mark.parametrize("state", State)
     def test_a_job_can_be_put_into_each_state(self, state: State) -> None:
@@ -279,7 +333,22 @@ class Lifecycle(Contract):
             self.untouched(at)
         else:
             assert answer.applied
-            self.arrived(at, *TARGETS[cell])
+            self.arrived(at, *expected_states(cell, State.PROCESSING))
+
+    def judge_asking(self, at: Situation, answer: Committed, cell: Cell) -> None:
+        """Assert that what a person asked for did what its cell says; an edit may move a pending job's time."""
+        if cell in (Cell.NOTHING, Cell.REFUSED, Cell.NOT_FOUND):
+            assert answer.verdict is Verdict.LOST
+            self.untouched(at)
+            return
+        assert answer.applied
+        job, events = self.trace(at.job_id)
+        assert len(events) == len(at.before[1]) + 1
+        states = expected_states(cell, state_of(at.before[0], self.now))
+        moved_up = cell is Cell.SAME and job is not None and job.run_at == self.now
+        self.arrived(at, *states, *((State.READY,) if moved_up and State.DELAYED in states else ()))
+        assert job is not None
+        assert (job.ready_at is None) == (self.state_now(at) in UNCLAIMABLE)
 
     def another_execution_is_refused(self, transition: Callable[[Execution], Change]) -> None:
         """Assert that an execution that had the job before can do nothing while another has it."""
@@ -287,6 +356,10 @@ class Lifecycle(Contract):
         at = self.situation(self.start(old.job_id))
         [answer] = self.commit(transition(old))
         self.judge(at, answer, Cell.LOST)
+
+    def state_now(self, at: Situation) -> State:
+        """Return the state that the job is in now."""
+        return state_of(self.trace(at.job_id)[0], self.now)
 
     def arrived(self, at: Situation, *states: State) -> None:
         """Assert that the job is in one of the states now, by a legal move."""

@@ -1,0 +1,86 @@
+"""Deleting what is old: jobs that have ended, and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from ..domain.asking import amount, page_limit, status_from
+from ..domain.records import ENDED, JobStatus
+from ..exceptions import InvalidFilter, shown
+from .aio import with_async_twins
+from .base import QueueBase
+
+MOST_DAYS = 36_500
+BATCH = 1000
+
+OnBatch = Callable[[int], object]
+"""Called after each batch with the number of rows it deleted."""
+
+
+@with_async_twins
+class Cleaning(QueueBase):
+    """`cleanup_old_jobs`, `cleanup_old_job_events`: batch by batch, each a short transaction of its own."""
+
+    def cleanup_old_jobs(
+        self,
+        days_to_keep: float = 30,
+        *,
+        statuses: Iterable[str] = (JobStatus.COMPLETED,),
+        batch_size: int = BATCH,
+        confirm_all: bool = False,
+        on_batch: OnBatch | None = None,
+    ) -> int:
+        """Delete jobs that ended longer ago and return how many (DataQueue "cleanupOldJobs").
+
+        Only completed ones unless `statuses` says otherwise; "failed" means failed for good. Their idempotency keys
+        become free. 0 days means all that have ended and has to be confirmed with `confirm_all`. Raises InvalidFilter.
+        """
+        ended = _ended(statuses)
+        before = self._before(days_to_keep, confirm_all)
+        return _in_batches(
+            lambda limit: self.store.delete_ended(ended, before=before, limit=limit), batch_size, on_batch
+        )
+
+    def cleanup_old_job_events(
+        self,
+        days_to_keep: float = 30,
+        *,
+        batch_size: int = BATCH,
+        confirm_all: bool = False,
+        on_batch: OnBatch | None = None,
+    ) -> int:
+        """Delete older events of jobs that have ended or are gone; return how many (DataQueue "cleanupOldJobEvents").
+
+        Events of jobs that still go on are kept: replaying them gives the job's status and attempts.
+        """
+        before = self._before(days_to_keep, confirm_all)
+        return _in_batches(lambda limit: self.store.delete_events(before=before, limit=limit), batch_size, on_batch)
+
+    def _before(self, days: float, confirm_all: bool) -> datetime:
+        days = amount("days_to_keep", days, least=0, most=MOST_DAYS)
+        if not days and not confirm_all:
+            raise InvalidFilter(
+                "days_to_keep is 0, which deletes everything that has ended; confirm_all=True confirms it."
+            )
+        return self.store.now() - timedelta(days=days)
+
+
+def _ended(given: Iterable[str]) -> frozenset[JobStatus]:
+    words = (given,) if isinstance(given, str) else tuple(given)
+    statuses = frozenset(status_from(word) for word in words)
+    if not statuses or not statuses <= ENDED:
+        names = ", ".join(sorted(ENDED))
+        raise InvalidFilter(f"statuses is {shown(given)}; expected some of {names}, since other jobs go on.")
+    return statuses
+
+
+def _in_batches(delete: Callable[[int], int], batch_size: int, on_batch: OnBatch | None) -> int:
+    size, total = page_limit(batch_size, BATCH, "batch_size"), 0
+    while deleted := delete(size):
+        total += deleted
+        if on_batch is not None:
+            on_batch(deleted)
+        if deleted < size:
+            break
+    return total

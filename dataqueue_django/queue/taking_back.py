@@ -1,0 +1,99 @@
+"""Taking jobs back from workers that are gone: what upkeep does all the time, and commands on request.
+
+First read, then a commit guarded by each `claim_seq`: one statement with an anti-join could take a live worker's job.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from ..domain.changes import Alternatives
+from ..domain.filters import JobFilter, Order
+from ..domain.liveness import PeerWatch, expire
+from ..domain.records import Job, Kind, Worker
+from ..domain.retry import Backoff
+from ..domain.transitions import CRASH_LIMIT, Execution, reclaim, release
+from ..logs import state_change
+from ..logs import worker as logger
+from ..stores import Store
+
+LOT = 50
+SECONDS = 0.5
+"""The longest one round of taking back takes; the rest waits for the next."""
+
+OBSERVED_LEASES = 2
+"""For how many leases somebody who has no lease of its own watches a silent worker."""
+
+LOOKS_PER_LEASE = 10
+
+Begun = Callable[[int, int], bool]
+
+
+def everything_begun(_job_id: int, _claim_seq: int) -> bool:
+    """Without a supervisor nobody knows what a dead worker had begun: all of it."""
+    return True
+
+
+def without_worker(holders: Collection[int], workers: Iterable[Worker], expired: Iterable[Worker]) -> set[int]:
+    """Return the ids of `holders` whose worker has expired or has no row any more."""
+    return set(holders) - {w.id for w in workers} | set(holders) & {w.id for w in expired}
+
+
+def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, crash_limit: int = CRASH_LIMIT) -> int:
+    """Take back the jobs of a worker whose row has expired and return how many; for a bounded time.
+
+    Jobs that had begun are charged with an attempt and a crash, the others with nothing.
+    """
+    until, total = time.monotonic() + SECONDS, 0
+    while jobs := store.query(JobFilter(worker_ids=(worker_id,)), order=Order.OLDEST, limit=LOT):
+        items = [_taken_back(job, begun, crash_limit) for job in jobs]
+        results = store.commit(items, wait=False)
+        for job, (change,), result in zip(jobs, items, results, strict=True):
+            if result.applied and change.event is not None:
+                state_change(change.event, job_id=job.id, job_type=job.job_type, worker=worker_id)
+        moved = sum(result.applied for result in results)
+        total += moved
+        if not moved or time.monotonic() > until:
+            break
+    return total
+
+
+def expire_silent(store: Store, suspects: Collection[int]) -> set[int]:
+    """Watch workers for two leases, expire those whose beat does not move in that time, and return their ids.
+
+    Blocks until each of them has moved or has been silent for long enough. Whoever watches must reach the store all the
+    while: where a look takes too long, the watch begins anew, since the workers may not have reached it either.
+    """
+    watch, gone, unbroken_since = PeerWatch(), set(), time.monotonic()
+    first: dict[int, int] = {}
+    looked_at = unbroken_since
+    left = set(suspects)
+    while left:
+        asked_at = time.monotonic()
+        peers = [w for w in store.find(Kind.WORKER, expired_at=None) if w.id in left]
+        now = time.monotonic()
+        lease = min((w.lease_ms / 1000 for w in peers), default=0.0)
+        if now - looked_at > lease / 2:
+            unbroken_since = now
+        looked_at = now
+        left = {w.id for w in peers if first.setdefault(w.id, w.beat) == w.beat}
+        beats = [(w.id, w.beat, OBSERVED_LEASES * w.lease_ms / 1000) for w in peers if w.id in left]
+        for worker_id, beat in watch.silent(beats, now=now, asked_at=asked_at, unbroken_since=unbroken_since):
+            left.discard(worker_id)
+            if store.commit([(expire(worker_id, seen_beat=beat),)])[0].applied:
+                logger.warning("worker %d has been silent for two leases and is taken for dead", worker_id)
+                gone.add(worker_id)
+        if left:
+            time.sleep(lease / LOOKS_PER_LEASE)
+    return gone
+
+
+def _taken_back(job: Job, begun: Begun, crash_limit: int) -> Alternatives:
+    run = Execution.of(job)
+    if not begun(job.id, job.claim_seq):
+        return (release(run, why="worker_lost"),)
+    spread = random.random()
+    delay = Backoff.of(job).seconds_after(job.crash_count + 1, spread)
+    return (reclaim(run, crash_limit=crash_limit, backoff=delay),)
