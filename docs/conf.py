@@ -1,4 +1,4 @@
-"""How the documentation is built: `sphinx-build -W -n --keep-going docs build/docs`. Nothing is fetched from the network."""
+"""How the documentation is built: `sphinx-build -W -n --keep-going docs build/docs`. The network is not needed."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ author = "dataqueue_django contributors"
 copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "dataqueue_docs"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "dataqueue_docs.extension"]
 root_doc = "index"
 exclude_patterns = ["_ext", "_static"]
 

@@ -8,7 +8,8 @@ A page is read from top to bottom, as a reader does, and its Python blocks share
 * a comment ``<!-- run … -->`` holds code that readers do not see: what a page takes for granted, or checks on it;
 * a comment ``<!-- not run: why -->`` before a block lets it be compiled only.
 
-No library does this: the collectors of doctest kind make every block a test of its own, and our tests run in random order.
+No library does this: collectors of the doctest kind make every block a test of its own, and tests here run in random
+order.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Sample:
     language: str
     code: str
     reason: str | None = None
+    hidden: bool = False
 
     @property
     def module(self) -> str | None:
@@ -92,6 +94,7 @@ def _sample(page: Path, text: str, found: re.Match[str]) -> Sample:
         language="python" if part == "hidden" else found["language"],
         code=found[part],
         reason=found["reason"],
+        hidden=part == "hidden",
     )
 
 

@@ -1,17 +1,1 @@
-"""What the documentation draws from the code: the lifecycle, the settings, the commands and the async twins."""
-
-from __future__ import annotations
-
-from typing import Any
-
-from sphinx.application import Sphinx
-
-from . import directives, pictures, twins
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directives and hooks."""
-    directives.setup(app)
-    pictures.setup(app)
-    twins.setup(app)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+"""What the documentation draws from the code: the lifecycle, the settings, the commands and the methods."""

@@ -1,20 +1,16 @@
 """The lifecycle page's table and picture, drawn from `domain/lifecycle.py`.
 
-`python docs/_ext/dataqueue_docs/lifecycle.py` writes both; a test says when that was forgotten.
+`PYTHONPATH=docs/_ext python -m dataqueue_docs.lifecycle` writes both; a test says when that was forgotten.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-DOCS = Path(__file__).parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(DOCS.parent))
 
 from dataqueue_django.domain.lifecycle import LEGAL_MOVES, TABLE, State
 from dataqueue_django.domain.records import JobStatus
 
+DOCS = Path(__file__).parents[2]
 PAGE, PICTURE = DOCS / "lifecycle.md", DOCS / "images" / "lifecycle.svg"
 START, END = "<!-- drawn from domain/lifecycle.py -->", "<!-- end -->"
 

@@ -1,4 +1,4 @@
-"""Pictures of our own are put into the page itself, so that they follow its theme; tables' cells are marked for colour."""
+"""Pictures of our own are put into the page itself and follow its theme; cells of the lifecycle table get their colour."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
-MARKS = {"→": "dq-moves", "stays": "dq-stays", "·": "dq-nothing", "409": "dq-refused", "404": "dq-nothing", "lost": "dq-lost"}
+MARKS = {
+    "→": "dq-moves",
+    "stays": "dq-stays",
+    "·": "dq-nothing",
+    "409": "dq-refused",
+    "404": "dq-nothing",
+    "lost": "dq-lost",
+}
 
 
 def setup(app: Sphinx) -> None:

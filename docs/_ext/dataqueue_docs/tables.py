@@ -14,10 +14,10 @@ def settings_table(path: str) -> str:
     lines = ["| key | default | accepts |", "| --- | --- | --- |"]
     for field in fields(_class(path)):
         least = LEAST.get(field.name)
-        number = f"{'whole number' if field.name in WHOLE else 'number'}, at least {least:g}" if least is not None else ""
-        accepts = number or ("True or False" if isinstance(field.default, bool) else _type(field))
-        if "None" in str(field.type) and least is not None:
-            accepts += ", or None"
+        accepts = "True or False" if isinstance(field.default, bool) else _type(field)
+        if least is not None:
+            accepts = f"{'whole number' if field.name in WHOLE else 'number'}, at least {least:g}"
+            accepts += ", or None" if "None" in str(field.type) else ""
         lines.append(f"| `{field.name.upper()}` | `{_default(field)}` | {accepts} |")
     return "\n".join(lines)
 
