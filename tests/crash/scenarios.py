@@ -21,11 +21,13 @@ from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import Claim, FailureReason, Job, JobStatus, Kind, Worker
 from dataqueue_django.domain.transitions import Execution, Fault, fail, write_progress
 from dataqueue_django.models import Job as JobRow
+from dataqueue_django.models import JobTag as TagRow
 from dataqueue_django.models import Worker as WorkerRow
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue.taking_back import take_back
 from dataqueue_django.stores.base import Store
+from dataqueue_django.testing.contract.watching import replay
 from dataqueue_django.worker.processor import Processor, ProcessorOptions
-from dataqueue_django.worker.upkeep import take_back
 from tests.app.jobs import act
 from tests.app.models import BusinessRow
 from tests.crash.points import UNSEEN, Trap, Watch, normalised
@@ -314,6 +316,34 @@ def _other_claims(trial: Trial) -> None:
     assert [job.id for job in store.claim(picky)] == [named.id]
 
 
+def _asked(trial: Trial) -> None:
+    """What people ask of jobs, one by one and in bulk."""
+    queue, mine = get_queue(), {"queue": trial.queue, "tags": ["x"]}
+    later = act.using(queue=trial.queue, tags=["x"], run_at=datetime.now(UTC) + TOMORROW)
+    ids = [later.enqueue(acts=["ok"]).id for _ in range(4)]
+    trial.arm()
+    queue.cancel_job(ids[0])
+    queue.retry_job(ids[0])
+    queue.edit_job(ids[1], tags=["y", "z"], run_at=None)
+    queue.edit_all_pending_jobs(mine, priority=3)
+    queue.delete_job(ids[3])
+    queue.cancel_all_upcoming_jobs(mine)
+    queue.cleanup_old_jobs(0, statuses=["cancelled"], confirm_all=True)
+
+
+def _rows_agree(alias: str, queue: str) -> None:
+    for job in get_queue(alias).get_jobs({"queue": queue}):
+        tags = TagRow.objects.using(alias).filter(job_id=job.id).values_list("tag", flat=True)
+        assert sorted(tags) == sorted(job.tags), f"job {job.id} has {job.tags}, its index says {sorted(tags)}"
+        assert replay(get_queue(alias).get_job_events(job.id)) == (job.status, job.attempts), f"events of job {job.id}"
+
+
+def _asked_or_not(queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+    for job in jobs:
+        untouched = job.status is JobStatus.PENDING and job.run_at > datetime.now(UTC)
+        assert untouched or job.is_terminal, snapshot.describe([job.id])
+
+
 BROKEN = Fault(reason=FailureReason.HANDLER_ERROR, type="ValueError", message="broken")
 
 
@@ -420,6 +450,7 @@ SCENARIOS: dict[str, Scenario] = {
     "enqueue with a key": Scenario(act=_with_key, verify=_once_each, quick=_repeat),
     "reclaim": Scenario(act=_reclaim, verify=DONE),
     "other claims": Scenario(act=_other_claims, verify=DONE),
+    "what people ask": Scenario(act=_asked, verify=_asked_or_not, quick=_rows_agree),
     "housekeeping": Scenario(act=_housekeeping, verify=_left_or_gone),
 }
 

@@ -61,3 +61,7 @@ def check_rows(store: PortableStore, now: datetime) -> None:
     with store.connection.cursor() as cursor:
         cursor.execute(WRONG_ROWS, [now])
         assert cursor.fetchall() == []
+    listed = {(id, tag) for id, tags in store._jobs().values_list("id", "tags") for tag in tags or ()}
+    indexed = list(store._table(models.JobTag).values_list("job_id", "tag"))
+    assert listed == set(indexed), "the index of tags says what the jobs' own lists say"
+    assert len(listed) == len(indexed)

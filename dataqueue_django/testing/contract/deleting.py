@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ...domain.changes import Verdict
-from ...domain.records import NewJob
+from ...domain.filters import JobFilter, TagMatch
+from ...domain.records import JobStatus, NewJob
+from ...domain.steering import cancel, retry
 from ...domain.transitions import complete, fail
 from .base import Contract
 from .finishing import BROKEN
@@ -17,8 +19,11 @@ ENDS = (
 )
 
 
+EVERY_END = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
 class Deleting(Contract):
-    """See Store.delete."""
+    """See Store.delete and Store.delete_ended."""
 
     def test_a_job_goes_with_its_events(self) -> None:
         job_id, other = self.add(tags=("a",)), self.add(tags=("a",))
@@ -67,3 +72,37 @@ class Deleting(Contract):
         ids = self.add_all([NewJob(job_type="t", tags=("a", "b")) for _ in range(1000)])
         assert self.store.delete(ids[:999]) == 999
         assert [job.id for job in self.claim()] == ids[999:]
+
+    # -- what has ended
+
+    def test_what_ended_first_goes_first(self) -> None:
+        runs = [self.running(tags=("a",)) for _ in range(5)]
+        for n, run in enumerate(runs):
+            self.commit(complete(run), at=self.later(10 - n))
+        assert self.store.delete_ended(EVERY_END, before=self.later(9), limit=2) == 2
+        assert {job.id for job in self.store.get([run.job_id for run in runs])} == {run.job_id for run in runs[:3]}
+        assert self.trace(runs[4].job_id) == (None, [])
+        assert len(self.store.query(JobFilter(tags=TagMatch(("a",))))) == 3
+        assert self.store.delete_ended(EVERY_END, before=self.later(9), limit=2) == 1
+        assert self.store.delete_ended(EVERY_END, before=self.later(9), limit=2) == 0
+
+    def test_only_the_statuses_asked_for(self) -> None:
+        completed, failed, cancelled = self.running(), self.running(), self.add()
+        self.commit(complete(completed), fail(failed, BROKEN, retry_in=None))
+        self.store.commit([cancel(cancelled)], now=self.now)
+        for status, job_id in zip(EVERY_END, (completed.job_id, failed.job_id, cancelled), strict=True):
+            assert self.store.delete_ended((status,), before=self.later(1)) == 1
+            assert self.store.get([job_id]) == []
+        assert self.store.delete_ended((), before=self.later(1)) == 0
+
+    def test_what_was_retried_has_not_ended(self) -> None:
+        run = self.running()
+        self.commit(fail(run, BROKEN, retry_in=None))
+        self.store.commit([retry(run.job_id)], now=self.now)
+        assert self.store.delete_ended(EVERY_END, before=self.later(10**6)) == 0
+
+    def test_an_idempotency_key_is_free_again(self) -> None:
+        run = self.running(idempotency_key="k")
+        self.commit(complete(run))
+        self.store.delete_ended((JobStatus.COMPLETED,), before=self.later(1))
+        assert self.add(idempotency_key="k") != run.job_id

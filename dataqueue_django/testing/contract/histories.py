@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from ...domain.changes import Add, After, Alternatives, Change, Committed, FieldOf, Verb
-from ...domain.filters import EVERYTHING, JobFilter, Order
+from ...domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode, TimeRange
 from ...domain.liveness import beat, expire, stop
 from ...domain.records import Claim, EventType, Inserted, Job, JobEvent, JobStatus, Kind, NewJob, Worker
-from ...domain.transitions import Execution, complete, fail, reclaim, release, snooze, write_progress
+from ...domain.steering import cancel, cancel_upcoming, edit, edited_fields, retry
+from ...domain.transitions import Execution, complete, fail, reclaim, release, snooze, take_away, write_progress
 from ...stores.base import Store
 from ...stores.memory import MemoryStore
 from .base import NOW, Contract, execution_of
@@ -233,6 +234,7 @@ def _some_end(history: History, random: Random) -> Change:
         lambda: snooze(run, random.choice((0, 7))),
         lambda: write_progress(run, {"progress": random.randrange(101), "progress_data": {"a": [1]}}),
         lambda: park(run, 5),
+        lambda: take_away(history.fresh(run) if history.fresh(run).claim_seq % 2 else run, held_for=3),
         lambda: reclaim(history.fresh(run), backoff=3) if history.fresh(run).claim_seq % 2 else reclaim(run),
         lambda: replace(
             fail(run, BROKEN, retry_in=None),
@@ -245,13 +247,8 @@ def _some_end(history: History, random: Random) -> Change:
 
 def _some_order(place: int, random: Random) -> Change:
     """What a person may do to a job."""
-    waiting = (JobStatus.PENDING, JobStatus.WAITING)
-    ended: dict[str, Any] = {"status": JobStatus.CANCELLED, "ready_at": None, "finished_at": After()}
-    again: dict[str, Any] = {"status": JobStatus.PENDING, "ready_at": After(), "max_attempts": Add(1)}
     paused: dict[str, Any] = {"paused_at": After(), "ready_at": None}
     orders: list[tuple[dict[str, Any], dict[str, Any], EventType]] = [
-        ({"status": waiting}, ended, EventType.CANCELLED),
-        ({"status": (JobStatus.FAILED, JobStatus.CANCELLED)}, again, EventType.RETRIED),
         ({"status": (JobStatus.PENDING,)}, {"priority": Add(1), "ready_at": After(4)}, EventType.EDITED),
         ({"status": (JobStatus.PENDING,), "paused_at": (None,)}, paused, EventType.PAUSED),
         ({"status": (JobStatus.PENDING,)}, {"paused_at": None, "ready_at": FieldOf("run_at")}, EventType.UNPAUSED),
@@ -260,6 +257,31 @@ def _some_order(place: int, random: Random) -> Change:
     return Change(
         verb=Verb.OTHER, id=place, guard=guard, set=fields, event=event, actor="somebody", metadata={"a": [1]}
     )
+
+
+def _some_askings(history: History, random: Random) -> list[Alternatives] | None:
+    """What people ask of jobs."""
+    if not history.model.jobs:
+        return None
+    asked: list[Callable[[int], Alternatives]] = [
+        cancel,
+        lambda place: cancel_upcoming(place, still=random.choice(({}, {"priority": (0,)}, {"tags": (("t", "T"),)}))),
+        retry,
+        lambda place: edit(place, edited_fields(_some_updates(history, random), now=history.now), actor="x"),
+    ]
+    return [random.choice(asked)(history.any_place(random)) for _ in range(random.choice((1, 1, 3)))]
+
+
+def _some_updates(history: History, random: Random) -> dict[str, Any]:
+    updates: dict[str, Any] = {
+        "priority": random.choice((0, 1)),
+        "max_attempts": random.choice((1, 3)),
+        "run_at": random.choice((None, history.now + timedelta(seconds=7))),
+        "tags": random.choice((None, ["t"], ["u", "t"])),
+        "payload": random.choice((None, [1])),
+        "timeout": random.choice((None, 5)),
+    }
+    return {name: updates[name] for name in random.sample(sorted(updates), random.choice((1, 2, 6)))}
 
 
 def _some_beats(history: History, random: Random) -> list[Alternatives] | None:
@@ -283,6 +305,9 @@ def _some_question(history: History, random: Random) -> dict[str, Any]:
             queues=random.choice(((), ("q",))),
             job_types=random.choice(((), ("A", "b"))),
             idempotency_keys=random.choice(((), ("k", "l"))),
+            priorities=random.choice(((), (), (0, -1))),
+            run_at=random.choice((None, None, TimeRange(gt=history.now), TimeRange(lte=history.now))),
+            tags=random.choice((None, None, *(TagMatch(("t",), mode) for mode in TagMode))),
         ),
         "order": random.choice(list(Order)),
         "limit": random.choice((1, 3, 50)),
@@ -351,7 +376,14 @@ ACTIONS = {
     "claim": Action(_some_claim, _do_claim, _learn_executions),
     "commit": Action(_some_items, _do_commit),
     "exchange": Action(_exchange_choice, _do_exchange, _learn_executions),
+    "ask of jobs": Action(_some_askings, _do_commit),
     "delete": Action(_some_deletion, _do_delete),
+    "delete what has ended": Action(
+        lambda history, random: history.now - timedelta(seconds=random.choice((0, 20))),
+        lambda side, before, now: side.store.delete_ended(
+            (JobStatus.COMPLETED, JobStatus.CANCELLED), before=before, limit=2
+        ),
+    ),
     "register a worker": Action(lambda history, random: Worker(label=f"w{random.randrange(2)}"), _do_put),
     "beat and expire": Action(_some_beats, _do_commit),
     "remove workers": Action(lambda history, random: list(range(len(history.model.workers))), _do_remove),
@@ -370,7 +402,7 @@ ACTIONS = {
     ),
 }
 
-OFTEN = ["insert", "claim", "commit", "exchange", "let time pass"] * 4 + list(ACTIONS)
+OFTEN = ["insert", "claim", "commit", "exchange", "ask of jobs", "let time pass"] * 4 + list(ACTIONS)
 
 
 def some_steps(seed: int) -> list[Step]:

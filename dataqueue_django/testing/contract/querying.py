@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from random import Random
 from typing import Any
 
 import pytest
 
-from ...domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order
+from ...domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order, TagMatch, TagMode, TimeRange
 from ...domain.records import Job, JobStatus, NewJob
+from ...domain.steering import edit
 from ...domain.transitions import complete, fail
-from .base import Contract, execution_of, ids_of
+from .base import NOW, Contract, execution_of, ids_of
 from .finishing import BROKEN
 
 FILTERS: dict[str, dict[str, Any]] = {
@@ -27,7 +29,31 @@ FILTERS: dict[str, dict[str, Any]] = {
     "no worker has this id": {"worker_ids": (10**9,)},
     "held": {"held": True},
     "held, of a queue": {"held": True, "queues": ("mail",)},
+    "priority": {"priorities": (-1,)},
+    "priorities": {"priorities": (-1, 2**31 - 1, 77)},
+    "run_at after": {"run_at": TimeRange(gt=NOW + timedelta(seconds=1))},
+    "run_at from": {"run_at": TimeRange(gte=NOW + timedelta(seconds=1))},
+    "run_at before": {"run_at": TimeRange(lt=NOW + timedelta(seconds=1))},
+    "run_at until": {"run_at": TimeRange(lte=NOW + timedelta(seconds=1))},
+    "run_at within": {"run_at": TimeRange(gt=NOW, lt=NOW + timedelta(seconds=2))},
+    "run_at at": {"run_at": TimeRange(eq=NOW + timedelta(seconds=1))},
+    "run_at, to the microsecond": {"run_at": TimeRange(eq=NOW + timedelta(seconds=1, microseconds=1))},
+    **{
+        f"{mode} of {', '.join(tags) or 'nothing'}": {"tags": TagMatch(tags, mode)}
+        for mode in TagMode
+        for tags in (("a",), ("b", "a"), ("A",), ("a", "%"), ("c", "b", "a"), ("nobody",))
+    },
+    "no tags at all": {"tags": TagMatch((), TagMode.EXACT)},
+    "much at once": {
+        "tags": TagMatch(("a",), TagMode.NONE),
+        "priorities": (0, -1),
+        "run_at": TimeRange(gte=NOW),
+        "job_types": ("send", "build"),
+        "statuses": (JobStatus.PENDING, JobStatus.FAILED),
+    },
 }
+
+TAGS = ((), ("a",), ("a", "b"), ("b", "a"), ("A",), ("a", "%"), ("c", "a", "b"), ("_",))
 
 
 class Querying(Contract):
@@ -81,6 +107,35 @@ class Querying(Contract):
                 found += page
             assert found == everything
 
+    @pytest.mark.parametrize("order", Order)
+    def test_an_offset_skips(self, order: Order) -> None:
+        self.given_jobs()
+        where = JobFilter(job_types=("send", "build"))
+        everything = self.store.query(where, order=order, limit=100)
+        assert self.store.query(where, order=order, limit=3, offset=0) == everything[:3]
+        assert self.store.query(where, order=order, limit=3, offset=4) == everything[4:7]
+        assert self.store.query(where, order=order, limit=3, offset=10**6) == []
+
+    @pytest.mark.parametrize("order", Order)
+    def test_values_are_those_of_the_jobs(self, order: Order) -> None:
+        self.given_jobs()
+        where, names = JobFilter(queues=("mail", "default")), ("tags", "id", "status", "run_at", "priority", "queue")
+        jobs = self.store.query(where, order=order, limit=100)
+        expected = [tuple(getattr(job, name) for name in names) for job in jobs]
+        assert self.store.values(where, names, order=order, limit=100) == expected
+        assert self.store.values(where, names, order=order, limit=2, after=jobs[1].id) == expected[2:4]
+
+    def test_tags_are_found_as_they_were_edited(self) -> None:
+        ids = self.add_all([NewJob(job_type="t", tags=("old", "kept")) for _ in range(2)])
+        self.store.commit([edit(ids[0], {"tags": ("kept", "new")}), edit(ids[1], {"tags": ()})], now=self.now)
+        assert [self.tagged("old"), self.tagged("kept"), self.tagged("new")] == [[], [ids[0]], [ids[0]]]
+        assert ids_of(self.store.query(JobFilter(tags=TagMatch(("kept",), TagMode.NONE)))) == [ids[1]]
+
+    def test_the_clock(self) -> None:
+        first = self.store.now()
+        assert first.tzinfo is not None
+        assert first <= self.store.now()
+
     def test_paging_goes_on_from_a_job_that_is_gone(self) -> None:
         ids = self.add_all([NewJob(job_type="t") for _ in range(4)])
         self.store.delete([ids[1]])
@@ -114,14 +169,21 @@ class Querying(Contract):
             NewJob(
                 job_type=random.choice(("send", "Send", "build")),
                 queue=random.choice(("default", "mail", "Mail")),
+                priority=random.choice((0, -1, 2**31 - 1)),
+                run_at=random.choice((None, NOW - timedelta(days=1), NOW + timedelta(seconds=1))),
+                tags=TAGS[n % len(TAGS)],
                 idempotency_key=f"key {n}" if n % 2 else None,
             )
             for n in range(24)
         ]
         ids = self.add_all(jobs)
-        runs = [execution_of(job) for job in self.claim(12, ids=tuple(random.sample(ids, 12)))]
+        runs = [execution_of(job) for job in self.claim(12, ids=tuple(random.sample(ids, 12)), at=self.later(1))]
         self.commit(*(complete(run) for run in runs[:4]), *(fail(run, BROKEN, retry_in=5) for run in runs[4:7]))
         return self.store.get(ids)
+
+    def tagged(self, tag: str) -> list[int]:
+        """Return the ids of the jobs with a tag."""
+        return ids_of(self.store.query(JobFilter(tags=TagMatch((tag,)))))
 
     @staticmethod
     def in_order(jobs: list[Job], order: Order) -> list[Job]:
