@@ -58,6 +58,12 @@ def test_the_reference_is_drawn_and_not_written(page: Path) -> None:
         assert resolve_name(path)
 
 
+def test_the_tests_that_the_promises_name_exist() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", (DOCS / "promises.md").read_text())
+    assert named
+    assert [path for path in named if not (DOCS.parent / path).exists()] == []
+
+
 @pytest.mark.parametrize("setting", [f.name.upper() for f in fields(WorkerSettings)])
 def test_every_worker_setting_is_documented(setting: str) -> None:
     assert f"`{setting}`" in (DOCS / "workers.md").read_text()

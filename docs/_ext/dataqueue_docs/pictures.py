@@ -1,4 +1,4 @@
-"""Pictures of our own are put into the page itself and follow its theme; cells of the lifecycle table get their colour."""
+"""Pictures of our own are put into the page itself and follow its theme; lifecycle cells get their colour."""
 
 from __future__ import annotations
 

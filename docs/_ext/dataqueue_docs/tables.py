@@ -14,7 +14,7 @@ def settings_table(path: str) -> str:
     lines = ["| key | default | accepts |", "| --- | --- | --- |"]
     for field in fields(_class(path)):
         least = LEAST.get(field.name)
-        accepts = "True or False" if isinstance(field.default, bool) else _type(field)
+        accepts = _kind(field)
         if least is not None:
             accepts = f"{'whole number' if field.name in WHOLE else 'number'}, at least {least:g}"
             accepts += ", or None" if "None" in str(field.type) else ""
@@ -27,6 +27,13 @@ def fields_table(path: str) -> str:
     lines = ["| field | type | default |", "| --- | --- | --- |"]
     lines += [f"| `{f.name}` | {_type(f)} | {_shown_default(f)} |" for f in fields(_class(path))]
     return "\n".join(lines)
+
+
+def _kind(field: Field[Any]) -> str:
+    """Say what a setting takes that is no number: a section is read from a dictionary."""
+    if field.default_factory is not MISSING:
+        return "a dictionary, see below"
+    return "True or False" if isinstance(field.default, bool) else "a string"
 
 
 def _class(path: str) -> Any:
@@ -48,5 +55,5 @@ def _default(field: Field[Any]) -> str:
     if field.default is not MISSING:
         return str(field.default) if isinstance(field.default, str) and field.default else repr(field.default)
     if field.default_factory is not MISSING:
-        return f"{getattr(field.default_factory, '__name__', 'made')}()"
+        return "{}"
     return ""
