@@ -24,12 +24,12 @@ settings.configure(
 )
 django.setup()
 
-from dataqueue_django import __version__  # noqa: E402 - its modules need the settings above
+import dataqueue_django  # noqa: E402 - its modules need the settings above
 
 project = "dataqueue_django"
 author = "dataqueue_django contributors"
 copyright = author
-version = release = __version__
+version = release = dataqueue_django.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "dataqueue_docs.extension"]
 root_doc = "index"
@@ -44,15 +44,9 @@ python_use_unqualified_type_names = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-nitpick_ignore_regex = [
-    # Types of Python, Django and other packages have no page here; a name of ours that is not found is an error,
-    ("py:.*", r"(?!dataqueue_django\.).*"),
-    # unless it stays inside: type variables, and what only stores and workers hand each other.
-    ("py:class", r"dataqueue_django\.queue\.defining\.(P|R|Options|JobSettings)"),
-    ("py:class", r"dataqueue_django\.handlers\.registry\.Handler"),
-    ("py:class", r"dataqueue_django\.domain\.(retry\.RetryOptions|changes\..*|filters\.Order)"),
-    ("py:class", r"dataqueue_django\.domain\.records\.(NewJob|Inserted|Claim|Kind|Permits)"),
-]
+# What the package exports has to have a page. Types of Python and Django have none here, nor have the insides of ours.
+exported = "|".join(rf"{name}|{home}.{name}" for name, home in dataqueue_django._HOMES.items()).replace(".", r"\.")
+nitpick_ignore_regex = [("py:.*", rf"(?!dataqueue_django\.({exported})$).*")]
 
 html_theme = "furo"
 html_title = f"dataqueue_django {release}"

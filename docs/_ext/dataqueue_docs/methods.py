@@ -12,10 +12,10 @@ INTERNAL = {"describe", "insert", "insert_all", "add"}
 
 
 def capabilities() -> Iterator[tuple[str, list[str]]]:
-    """Yield each capability of JobQueue with its methods, in the order of the source."""
+    """Yield each capability of JobQueue with its methods, in the order in which the class names them."""
     from dataqueue_django.queue import JobQueue
 
-    for base in JobQueue.__bases__:
+    for base in JobQueue.__mro__[1:]:
         names = [name for name, member in vars(base).items() if inspect.isfunction(member)]
         public = [n for n in names if not n.startswith("_") and n not in INTERNAL and not is_twin(base, n)]
         if public:

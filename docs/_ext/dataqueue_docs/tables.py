@@ -33,7 +33,8 @@ def _kind(field: Field[Any]) -> str:
     """Say what a setting takes that is no number: a section is read from a dictionary."""
     if field.default_factory is not MISSING:
         return "a dictionary, see below"
-    return "True or False" if isinstance(field.default, bool) else "a string"
+    words = {"bool": "True or False", "str": "a string"}
+    return words.get(str(field.type)) or _type(field)
 
 
 def _class(path: str) -> Any:
