@@ -61,7 +61,7 @@ class Cleaning(QueueBase):
         days = amount("days_to_keep", days, least=0, most=MOST_DAYS)
         if not days and not confirm_all:
             raise InvalidFilter(
-                "days_to_keep is 0, which deletes everything that has ended; confirm_all=True confirms it."
+                "days_to_keep is 0, which deletes all that has ended; confirm_all=True confirms it."
             )
         return self.store.now() - timedelta(days=days)
 
