@@ -14,7 +14,7 @@ from dataqueue_django.domain.lifecycle import LEGAL_MOVES
 from dataqueue_django.domain.records import FailureReason, JobStatus
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.mail import ExitCode
-from dataqueue_docs import commands, lifecycle, methods, tables
+from dataqueue_docs import commands, glossary, lifecycle, methods, tables
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -71,6 +71,14 @@ def test_every_worker_setting_is_documented(setting: str) -> None:
 @pytest.mark.parametrize("code", list(ExitCode))
 def test_every_exit_code_is_documented(code: ExitCode) -> None:
     assert str(int(code)) in (DOCS / "workers.md").read_text().split("Exit codes:")[1].split("\n\n")[0]
+
+
+def test_every_row_of_the_glossary_becomes_a_term() -> None:
+    page = (DOCS / "glossary.md").read_text()
+    turned = glossary.with_terms(page)
+    assert "\n|" not in turned
+    assert turned.count("\n  ") == page.count("\n|") - 2
+    assert "\nrelease\ngive back\n  Return a job" in turned
 
 
 def test_every_status_is_in_the_glossary() -> None:

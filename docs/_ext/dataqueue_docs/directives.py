@@ -1,4 +1,4 @@
-"""Directives that write Markdown from the code: tables, commands and methods."""
+"""What writes Markdown before it is parsed: directives for tables, commands and methods, and the glossary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from . import commands, methods, tables
+from . import commands, glossary, methods, tables
 
 WRITERS: dict[str, Callable[[str], str]] = {
     "settings-table": tables.settings_table,
@@ -22,6 +22,12 @@ def setup(app: Sphinx) -> None:
     """Register a directive for each writer."""
     for name, writer in WRITERS.items():
         app.add_directive(name, _directive(writer))
+    app.connect("source-read", _write_terms)
+
+
+def _write_terms(app: Sphinx, page: str, source: list[str]) -> None:
+    if page == "glossary":
+        source[0] = glossary.with_terms(source[0])
 
 
 def _directive(writer: Callable[[str], str]) -> type[SphinxDirective]:
