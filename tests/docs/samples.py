@@ -6,7 +6,8 @@ A page is read from top to bottom, as a reader does, and its Python blocks share
 * ``# settings.py`` is checked as settings;
 * ``expression  # → value`` has to come to that value;
 * a comment ``<!-- run … -->`` holds code that readers do not see: what a page takes for granted, or checks on it;
-* a comment ``<!-- not run: why -->`` before a block lets it be compiled only.
+* a comment ``<!-- not run: why -->`` before a block lets it be compiled only;
+* ``report`` and ``page`` are there without a word: whatever a project tells its people with.
 
 No library does this: collectors of the doctest kind make every block a test of its own, and tests here run in random
 order.
@@ -100,7 +101,7 @@ def _sample(page: Path, text: str, found: re.Match[str]) -> Sample:
 
 def run_page(page: Path) -> None:
     """Run a page's Python blocks in order, as the module docstring says."""
-    shared: dict[str, Any] = {"__name__": "page"}
+    shared: dict[str, Any] = {"__name__": "page", "report": print, "page": print}
     for sample in samples_of(page):
         if sample.language != "python":
             continue
