@@ -41,6 +41,7 @@ myst_heading_anchors = 3
 default_role = "code"  # docstrings write `name` as Markdown does
 add_module_names = False
 python_use_unqualified_type_names = True
+autodoc_mock_imports = ["hypothesis", "pytest"]  # the contract is made of tests; its page needs neither
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

@@ -13,6 +13,7 @@ from . import commands, glossary, methods, tables
 WRITERS: dict[str, Callable[[str], str]] = {
     "settings-table": tables.settings_table,
     "fields-table": tables.fields_table,
+    "signals-table": tables.signals_table,
     "commands": commands.reference,
     "queue-methods": methods.reference,
 }

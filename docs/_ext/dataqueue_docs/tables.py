@@ -29,6 +29,14 @@ def fields_table(path: str) -> str:
     return "\n".join(lines)
 
 
+def signals_table(_: str = "") -> str:
+    """Return a Markdown table of the signals and their events."""
+    from dataqueue_django.signals import SIGNALS
+
+    lines = ["| signal | `event_type` |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| `job_{event.value}` | `{event.value}` |" for event in SIGNALS)])
+
+
 def _kind(field: Field[Any]) -> str:
     """Say what a setting takes that is no number: a section is read from a dictionary."""
     if field.default_factory is not MISSING:
