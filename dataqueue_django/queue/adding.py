@@ -72,11 +72,11 @@ class Adding(QueueBase):
         return self.insert_all(self._describe_each(jobs, allow_unknown))
 
     def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
-        """Return the job to insert: options over those of its handler over the alias' defaults, payload checked."""
+        """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
         handler = self.handlers.get(job_type) if allow_unknown else self.handlers.known(job_type)
         if handler is not None:
             options = options.over(handler.options)
-            handler.shape.check(payload)
+            payload = handler.shape.encode(payload)
         return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
 
     def insert(self, specs: list[NewJob]) -> list[Inserted]:

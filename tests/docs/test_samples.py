@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, get_commands, load_command_class
@@ -16,8 +17,6 @@ from django.core.management import CommandError, get_commands, load_command_clas
 from dataqueue_django.handlers import registry
 from tests.app.models import Order
 from tests.docs.samples import PAGES, ROOT, command_lines, run_page, samples_of
-
-APPS = ["dataqueue_django", "tests.app", "django.contrib.auth", "django.contrib.contenttypes"]
 
 
 def relative(page: Path) -> str:
@@ -42,9 +41,17 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         registry.remove(job_type)
 
 
-@pytest.mark.django_db(transaction=True, available_apps=APPS)
+def with_database(page: Path) -> Any:
+    """The page with a database; what its processors run in threads of their own has to be committed."""
+    commits = "create_processor(" in page.read_text()
+    return pytest.param(page, marks=pytest.mark.django_db(transaction=commits), id=relative(page))
+
+
+WITH_PYTHON = [with_database(page) for page in PAGES if any(s.language == "python" for s in samples_of(page))]
+
+
 @pytest.mark.usefixtures("shop")
-@pytest.mark.parametrize("page", [p for p in PAGES if any(s.language == "python" for s in samples_of(p))], ids=relative)
+@pytest.mark.parametrize("page", WITH_PYTHON)
 def test_the_samples_of_the_page_run(page: Path) -> None:
     run_page(page)
 
