@@ -48,8 +48,8 @@ LAYERS: dict[str, set[str]] = {
     # surfaces
     "__init__": set(),
     "apps": {"checks", "stores.orm"},
-    "checks": {"stores", "conf", "exceptions"},
-    "management": {"worker", "queue", "conf", "exceptions", "logs"},
+    "checks": {"queue", "stores", "stores.orm", "domain", "conf", "exceptions"},
+    "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
         "queue", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions", "logs",
     },

@@ -14,7 +14,7 @@ from ..domain.options import JobOptions, new_job, options_from
 from ..domain.records import JSON, EventType, Inserted, Job, NewJob
 from ..exceptions import IdempotencyConflict, InvalidJob, shown
 from ..stores.base import chunks
-from . import hooks
+from . import hooks, outside
 from .aio import with_async_twins
 from .base import QueueBase
 
@@ -81,6 +81,7 @@ class Adding(QueueBase):
 
     def insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
+        outside.check(self.store, self.settings.outside_transaction)
         answers = self.store.insert(specs)
         fresh = [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed]
         if fresh:
@@ -97,6 +98,7 @@ class Adding(QueueBase):
         first = next(lots, None)
         if first is None:
             return []
+        outside.check(self.store, self.settings.outside_transaction)
         ids: list[int] = []
         with self.store.transaction():
             for lot in chain([first], lots):
