@@ -38,6 +38,7 @@ exclude_patterns = ["_ext", "_static"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+smartquotes_action = "qe"  # quotes and ellipses; two hyphens begin an option here
 default_role = "code"  # docstrings write `name` as Markdown does
 add_module_names = False
 python_use_unqualified_type_names = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import SUPPRESS, Action, ArgumentParser
 
 from django.core.management import get_commands, load_command_class
@@ -50,4 +51,5 @@ def _help(action: Action, parser: ArgumentParser) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    plain = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return re.sub(r"(?<!\w)--[a-z-]+", r"`\g<0>`", plain)
