@@ -148,7 +148,7 @@ class Job(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job_type} {self.pk}"
+        return f"job {self.pk}"
 
 
 class JobTag(models.Model):

@@ -184,16 +184,14 @@ class ActsOnJobs(QueueModelAdmin):
 
     def open_verbs(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
         """Return what this user may do to this job in its state."""
-        state = state_of_row(row, row.clock)
         return [
-            {"name": verb.name, "title": verb.title, "url": self.url("job_action", row.pk, verb.name)}
+            {"title": verb.title, "url": self.url("job_action", row.pk, verb.name)}
             for verb in VERBS.values()
-            if state is not None and allowed(verb.operation, state) and self._may(request, verb.name)
+            if _fits(verb, row) and self._may(request, verb.name)
         ]
 
     def _ask(self, request: HttpRequest, verb: Verb, row: Any) -> HttpResponse:
         request.current_app = self.admin_site.name
-        state = state_of_row(row, row.clock)
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("%(verb)s job %(id)d?") % {"verb": verb.title, "id": row.pk},
@@ -201,7 +199,7 @@ class ActsOnJobs(QueueModelAdmin):
             "job_type": visible(row.job_type),
             "queue": visible(row.queue),
             "state": badge(row, row.clock),
-            "possible": state is not None and allowed(verb.operation, state),
+            "possible": _fits(verb, row),
             "opts": self.opts,
             "media": self.media,
             "back": self.url("job_change", row.pk),
@@ -209,7 +207,7 @@ class ActsOnJobs(QueueModelAdmin):
         return TemplateResponse(request, "admin/dataqueue/job/act.html", context)
 
     def _act(self, request: HttpRequest, verb: Verb, row: Any) -> HttpResponse:
-        if self._do(request, verb, row.pk):
+        if _fits(verb, row) and self._do(request, verb, row.pk):
             self._log(request, verb, [row])
             done = gettext("Job %(id)d: %(done)s") % {"id": row.pk, "done": str(verb.done).lower()}
             self.message_user(request, done, messages.SUCCESS)
@@ -240,6 +238,12 @@ class ActsOnJobs(QueueModelAdmin):
             action_flag=verb.flag,
             change_message=str(verb.done),
         )
+
+
+def _fits(verb: Verb, row: Any) -> bool:
+    """Return whether the job's state lets it; a status that this version does not know lets nothing."""
+    state = state_of_row(row, row.clock)
+    return state is not None and allowed(verb.operation, state)
 
 
 def actor_of(request: HttpRequest) -> str:

@@ -19,7 +19,7 @@ from .acting import ActsOnJobs
 from .columns import Shown, filled, lines
 from .events import author, summary
 from .filters import JobTypeFilter, QueueFilter, StatusFilter
-from .states import badge
+from .states import badge, state_of_row
 
 EVENTS_SHOWN = 50
 
@@ -82,7 +82,8 @@ class JobAdmin(ActsOnJobs):
         obj: Any = None,
     ) -> HttpResponse:
         """Show a job: why it is where it is, what may be done to it, its fields and its last events."""
-        explanation = self.queue.explain_job(obj.pk)
+        known = state_of_row(obj, obj.clock) is not None
+        explanation = self.queue.explain_job(obj.pk) if known else None
         context |= {
             "explanation": texts.visible(explanation.text) if explanation else "",
             "verbs": self.open_verbs(request, obj),
