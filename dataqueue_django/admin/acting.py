@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import django
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
@@ -201,7 +202,10 @@ class ActsOnJobs(QueueModelAdmin):
             "state": badge(row, row.clock),
             "possible": _fits(verb, row),
             "opts": self.opts,
+            "name": str(row),
+            "listed_crumbs": django.VERSION >= (6, 1),
             "media": self.media,
+            "list": self.url("job_changelist"),
             "back": self.url("job_change", row.pk),
         }
         return TemplateResponse(request, "admin/dataqueue/job/act.html", context)

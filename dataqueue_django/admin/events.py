@@ -58,7 +58,11 @@ def summary(row: Any) -> str:
         return ""
     if not isinstance(row.metadata, dict):
         return _cut(texts.visible(row.metadata))
-    return _cut(", ".join(texts.visible(f"{key}: {value}") for key, value in row.metadata.items()))
+    return _cut(", ".join(texts.visible(f"{key}: {_plain(value)}") for key, value in row.metadata.items()))
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _cut(text: str) -> str:

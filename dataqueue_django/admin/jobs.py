@@ -60,8 +60,7 @@ class JobAdmin(ActsOnJobs):
         more = filled(row, lines(Job, "idempotency_key", "failure_reason", "progress", "progress_message"))
         parts: list[tuple[Any, Sequence[str | Shown]]] = [
             (None, [*main, *more]),
-            (_("Payload"), lines(Job, "payload")),
-            (_("Output"), filled(row, lines(Job, "output", "progress_data"))),
+            (_("Data"), [*lines(Job, "payload"), *filled(row, lines(Job, "output", "progress_data"))]),
             (_("Errors"), ["errors"] if row.error_history else []),
             (_("Times"), filled(row, lines(Job, *WHEN))),
         ]
@@ -121,13 +120,13 @@ class JobAdmin(ActsOnJobs):
 
     @admin.display(description=_("created"))
     def created(self, row: Any) -> Any:
-        """Return when the job was added."""
-        return texts.moment(row.created_at)
+        """Return how long ago the job was added."""
+        return texts.ago(row.created_at, row.clock)
 
     @admin.display(description=_("ended"))
     def ended(self, row: Any) -> Any:
-        """Return when the job ended."""
-        return texts.moment(row.finished_at)
+        """Return how long ago the job ended."""
+        return texts.ago(row.finished_at, row.clock)
 
     @admin.display(description=_("worker"))
     def holder(self, row: Any) -> str:
@@ -141,7 +140,7 @@ class JobAdmin(ActsOnJobs):
         links = ((f"{base}?{urlencode({'q': _tag_term(str(tag))})}", texts.visible(tag)) for tag in row.tags or ())
         return format_html_join(" ", '<a class="dq-tag" href="{}">{}</a>', links) or texts.NOTHING
 
-    @admin.display(description=_("errors, the newest first"))
+    @admin.display(description=_("newest first"))
     def errors(self, row: Any) -> SafeString:
         """Return the errors of all attempts that are kept."""
         return texts.errors(row.error_history, name="errors", whole="errors" in row.uncut)

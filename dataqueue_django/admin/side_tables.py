@@ -37,14 +37,14 @@ class WorkerAdmin(QueueModelAdmin):
         return gettext("Stopping") if row.stopping_at is not None else gettext("Running")
 
     @admin.display(description=_("last seen"))
-    def seen(self, row: Any) -> str:
+    def seen(self, row: Any) -> Any:
         """Return how long ago the worker gave its last sign of life."""
-        return gettext("%(time)s ago") % {"time": texts.span(row.clock - row.last_beat_at)}
+        return texts.ago(row.last_beat_at, row.clock)
 
     @admin.display(description=_("started"))
     def since(self, row: Any) -> Any:
-        """Return when it started."""
-        return texts.moment(row.started_at)
+        """Return how long ago it started."""
+        return texts.ago(row.started_at, row.clock)
 
 
 class JobTagAdmin(RowsOfJobs):

@@ -71,6 +71,16 @@ def moment(when: datetime | None) -> SafeString | str:
     return format_html('<time datetime="{}" title="{}">{}</time>', exact, exact, localize(timezone.localtime(when)))
 
 
+def ago(when: datetime | None, now: datetime) -> SafeString | str:
+    """Return how long ago something was, or how soon it will be, with the exact time in UTC behind it."""
+    if when is None:
+        return NOTHING
+    exact = when.astimezone(UTC).isoformat(timespec="milliseconds")
+    words = gettext("%(time)s ago") if when <= now else gettext("in %(time)s")
+    text = words % {"time": span(abs(now - when))}
+    return format_html('<time class="dq-ago" datetime="{}" title="{}">{}</time>', exact, exact, text)
+
+
 def span(time: timedelta) -> str:
     """Return a duration in its largest unit, rounded to the nearest: "40 s", "5 min", "3 h"."""
     seconds = max(0.0, time.total_seconds())
