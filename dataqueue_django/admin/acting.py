@@ -110,9 +110,13 @@ class ActsOnJobs(QueueModelAdmin):
 
     # -- the list
 
-    def get_actions(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Return the actions; deleting what is selected would go past the queue, so it is none of them."""
-        found = super().get_actions(request, *args, **kwargs)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
+        """Return the actions; deleting what is selected would go past the queue, so it is none of them.
+
+        Django passes the location by name from 6.1 on.
+        """
+        where = {} if action_location is None else {"action_location": action_location}
+        found = super().get_actions(request, **where)
         return {name: action for name, action in found.items() if name != "delete_selected"}
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
