@@ -90,7 +90,7 @@ class Snooze(Exception):
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(word), list(known), n=1)
+    near = difflib.get_close_matches(str(word), [str(one) for one in known], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

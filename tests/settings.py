@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "dataqueue_django",
     "example_project.fieldbook",
+    "example_project.album",
     "tests.app",
 ]
 

@@ -36,11 +36,8 @@ class Cleaning(QueueBase):
         Only completed ones unless `statuses` says otherwise; "failed" means failed for good. Their idempotency keys
         become free. 0 days means all that have ended and has to be confirmed with `confirm_all`. Raises InvalidFilter.
         """
-        ended = _ended(statuses)
-        before = self._before(days_to_keep, confirm_all)
-        return _in_batches(
-            lambda limit: self.store.delete_ended(ended, before=before, limit=limit), batch_size, on_batch
-        )
+        ended, before = _ended(statuses), self._before(days_to_keep, confirm_all)
+        return sum(self._delete_ended(status, before, batch_size, on_batch) for status in sorted(ended))
 
     def cleanup_old_job_events(
         self,
@@ -57,12 +54,15 @@ class Cleaning(QueueBase):
         before = self._before(days_to_keep, confirm_all)
         return _in_batches(lambda limit: self.store.delete_events(before=before, limit=limit), batch_size, on_batch)
 
+    def _delete_ended(self, status: JobStatus, before: datetime, batch_size: int, on_batch: OnBatch | None) -> int:
+        return _in_batches(
+            lambda limit: self.store.delete_ended(status, before=before, limit=limit), batch_size, on_batch
+        )
+
     def _before(self, days: float, confirm_all: bool) -> datetime:
         days = amount("days_to_keep", days, least=0, most=MOST_DAYS)
         if not days and not confirm_all:
-            raise InvalidFilter(
-                "days_to_keep is 0, which deletes everything that has ended; confirm_all=True confirms it."
-            )
+            raise InvalidFilter("days_to_keep is 0, which deletes all that has ended; confirm_all=True confirms it.")
         return self.store.now() - timedelta(days=days)
 
 

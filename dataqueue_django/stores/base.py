@@ -91,8 +91,8 @@ class Store(ABC):
         """Delete jobs with their tags and events and return how many; a processing job only with `force`."""
 
     @abstractmethod
-    def delete_ended(self, statuses: Collection[JobStatus], *, before: datetime, limit: int = 1000) -> int:
-        """Delete up to `limit` jobs that ended before `before` in one of `statuses`, and return how many.
+    def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` jobs that ended in `status` before `before`, and return how many.
 
         Those that ended first go first, with their tags and events. A failed job that will be retried has not ended.
         """

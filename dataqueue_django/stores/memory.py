@@ -89,13 +89,13 @@ class MemoryStore(Store):
             self._events = [event for event in self._events if event.job_id not in doomed]
             return len(doomed)
 
-    def delete_ended(self, statuses: Collection[JobStatus], *, before: datetime, limit: int = 1000) -> int:
+    def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_ended."""
         with self._lock:
             old = [
                 (job.finished_at, job.id)
                 for job in self._jobs.values()
-                if job.status in statuses and job.is_terminal and job.finished_at and job.finished_at < before
+                if job.status is status and job.is_terminal and job.finished_at and job.finished_at < before
             ]
             return self.delete([id for _, id in sorted(old)[:limit]])
 

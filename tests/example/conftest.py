@@ -25,7 +25,7 @@ def fieldbook(settings: Any, tmp_path: Path) -> Path:
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.FIELDBOOK_ROWS_PER_SECOND = 0
     settings.FILE_UPLOAD_HANDLERS = [
-        "example_project.fieldbook.uploads.BoundedUploadHandler",
+        "example_project.uploads.BoundedUploadHandler",
         "django.core.files.uploadhandler.MemoryFileUploadHandler",
         "django.core.files.uploadhandler.TemporaryFileUploadHandler",
     ]

@@ -14,7 +14,7 @@ import pytest
 from django.db import connections, transaction
 
 from dataqueue_django.domain.changes import Alternatives
-from dataqueue_django.domain.filters import EVERYTHING, JobFilter
+from dataqueue_django.domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode
 from dataqueue_django.domain.records import Claim, JobStatus, NewJob, Worker
 from dataqueue_django.domain.transitions import complete
 from dataqueue_django.stores.base import Store
@@ -49,6 +49,17 @@ SELECT
 FROM n
 """
 
+FILL_TAGS = """
+INSERT INTO dataqueue_jobtag (job_id, tag)
+SELECT id, CASE WHEN id % 500 = 0 THEN 'rare' ELSE 'common' END FROM dataqueue_job WHERE id % 2 = 0
+"""
+
+# Of five hundred events one is old.
+FILL_EVENTS = """
+INSERT INTO dataqueue_jobevent (job_id, event_type, created_at)
+SELECT id, 'added', CASE WHEN id %% 500 = 0 THEN %(long_ago)s ELSE %(now)s END FROM dataqueue_job
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -64,14 +75,18 @@ def filled(request: pytest.FixtureRequest) -> PortableStore:
     """The store of the alias that the class names, with many jobs and statistics about them."""
     alias = request.cls.alias
     store = emptied_store(alias)
-    with connections[alias].cursor() as cursor:
+    with connections[alias].cursor() as cursor, transaction.atomic(using=alias):
         cursor.execute(FILL.replace("% 3", "%% 3").replace("% 7", "%% 7").replace("% 20", "%% 20")
                        .replace("% 4", "%% 4").replace("% 5", "%% 5"), PARAMS)  # fmt: skip
+        cursor.execute(FILL_TAGS)
+        cursor.execute(FILL_EVENTS, {**PARAMS, "long_ago": NOW - timedelta(days=90)})
         for table in ("job", "jobevent", "jobtag", "worker"):
             cursor.execute(f"ANALYZE dataqueue_{table}")
     return store
 
 
+DONE = JobStatus.COMPLETED
+PENDING = JobFilter(statuses=(JobStatus.PENDING,))
 PARAMS = {"now": NOW, "later": NOW + timedelta(hours=1)}
 
 
@@ -159,8 +174,31 @@ class TestPostgresPlans:
                 "idempotency_key",
                 lambda s: s.insert([NewJob(job_type="t", idempotency_key="key 4")], now=NOW),
             ),
+            (
+                "dataqueue_job_finished",
+                "finished_at",
+                lambda s: s.delete_ended(JobStatus.COMPLETED, before=NOW + timedelta(days=1), limit=100),
+            ),
+            ("dataqueue_jobevent_created", "created_at", lambda s: s.delete_events(before=NOW - timedelta(days=30))),
+            (
+                "dataqueue_jobtag_unique",
+                "tag",
+                lambda s: s.query(JobFilter(tags=TagMatch(("rare",)), statuses=(JobStatus.PENDING,)), limit=100),
+            ),
+            ("dataqueue_job_pkey", "ORDER BY", lambda s: s.query(EVERYTHING, limit=100, after=10_000)),
+            ("dataqueue_job_pkey", "priority", lambda s: s.values(PENDING, ("id", "priority"), order=Order.OLDEST)),
         ],
-        ids=["jobs of a worker", "jobs by id", "next job due", "taken keys"],
+        ids=[
+            "jobs of a worker",
+            "jobs by id",
+            "next job due",
+            "taken keys",
+            "what has ended",
+            "old events",
+            "jobs by tag",
+            "a deep page",
+            "a batch of pending jobs",
+        ],
     )
     def test_other_statements(self, filled: PortableStore, index: str, table: str, act: Callable[[Store], Any]) -> None:
         plans = [p for p in self.unprepared(filled, lambda: act(filled)) if p.statement.startswith("SELECT")]
@@ -278,6 +316,20 @@ class TestSqlitePlans:
         where = JobFilter(worker_ids=(20,), statuses=(JobStatus.PROCESSING,))
         [jobs] = self.plans(filled, "worker_id", lambda: filled.query(where))
         assert "dataqueue_job_worker" in jobs
+
+    def test_what_has_ended(self, filled: PortableStore) -> None:
+        tomorrow = NOW + timedelta(days=1)
+        first, again, *_ = self.plans(
+            filled, "finished_at", lambda: filled.delete_ended(DONE, before=tomorrow, limit=9)
+        )
+        assert "dataqueue_job_finished" in first
+        assert "SCAN dataqueue_job" not in first + again
+
+    @pytest.mark.parametrize("mode", [TagMode.ALL, TagMode.ANY, TagMode.EXACT])
+    def test_jobs_by_tag(self, filled: PortableStore, mode: TagMode) -> None:
+        [jobs] = self.plans(filled, "tag", lambda: filled.query(JobFilter(tags=TagMatch(("rare",), mode))))
+        assert "SCAN" not in jobs
+        assert "(tag=?)" in jobs
 
     def plans(self, store: PortableStore, words: str, act: Callable[[], Any]) -> list[str]:
         """Return the plans of the SELECTs that `act` sends and that hold `words`, values included."""

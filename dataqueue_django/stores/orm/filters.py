@@ -43,14 +43,16 @@ def _times(bounds: TimeRange | None) -> dict[str, Any]:
 
 
 def _tags(wanted: TagMatch) -> Q:
-    """A job's tags against those wanted. A job without tags has no rows, so that none of these meets a NULL."""
+    """A job's tags against those wanted. A job without tags has no rows, so that none of these meets a NULL.
+
+    Tags that must be there are looked up first, tags that must not be are looked for at each job.
+    """
     mine = TagRow.objects.filter(job_id=OuterRef("id"))
-    any_of = Exists(mine.filter(tag__in=wanted.values))
     if wanted.mode is TagMode.NONE:
-        return ~Q(any_of)
+        return ~Q(Exists(mine.filter(tag__in=wanted.values)))
     if wanted.mode is TagMode.ANY:
-        return Q(any_of)
-    every = Q(*[Exists(mine.filter(tag=tag)) for tag in wanted.values])
+        return Q(id__in=TagRow.objects.filter(tag__in=wanted.values).values("job_id"))
+    every = Q(*[Q(id__in=TagRow.objects.filter(tag=tag).values("job_id")) for tag in wanted.values])
     return every if wanted.mode is TagMode.ALL else every & ~Q(Exists(mine.exclude(tag__in=wanted.values)))
 
 

@@ -148,10 +148,10 @@ class PortableStore(Store):
                 doomed = doomed.exclude(status=JobStatus.PROCESSING.value)
             return self._delete_jobs(list(doomed.values_list("id", flat=True)))
 
-    def delete_ended(self, statuses: Collection[JobStatus], *, before: datetime, limit: int = 1000) -> int:
+    def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_ended."""
         with self._write():
-            old = self._jobs().filter(_has_ended(), status__in=[s.value for s in statuses], finished_at__lt=before)
+            old = self._jobs().filter(status=status.value, ready_at=None, finished_at__lt=before)
             first = list(old.order_by("finished_at", "id").values_list("id", flat=True)[:limit])
             # Locked in the order of ids and looked at once more: somebody may have retried one meanwhile.
             doomed = self._locked(old.filter(id__in=first).order_by("id"))

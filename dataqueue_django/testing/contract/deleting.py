@@ -79,30 +79,29 @@ class Deleting(Contract):
         runs = [self.running(tags=("a",)) for _ in range(5)]
         for n, run in enumerate(runs):
             self.commit(complete(run), at=self.later(10 - n))
-        assert self.store.delete_ended(EVERY_END, before=self.later(9), limit=2) == 2
+        assert self.store.delete_ended(JobStatus.COMPLETED, before=self.later(9), limit=2) == 2
         assert {job.id for job in self.store.get([run.job_id for run in runs])} == {run.job_id for run in runs[:3]}
         assert self.trace(runs[4].job_id) == (None, [])
         assert len(self.store.query(JobFilter(tags=TagMatch(("a",))))) == 3
-        assert self.store.delete_ended(EVERY_END, before=self.later(9), limit=2) == 1
-        assert self.store.delete_ended(EVERY_END, before=self.later(9), limit=2) == 0
+        assert self.store.delete_ended(JobStatus.COMPLETED, before=self.later(9), limit=2) == 1
+        assert self.store.delete_ended(JobStatus.COMPLETED, before=self.later(9), limit=2) == 0
 
     def test_only_the_statuses_asked_for(self) -> None:
         completed, failed, cancelled = self.running(), self.running(), self.add()
         self.commit(complete(completed), fail(failed, BROKEN, retry_in=None))
         self.store.commit([cancel(cancelled)], now=self.now)
         for status, job_id in zip(EVERY_END, (completed.job_id, failed.job_id, cancelled), strict=True):
-            assert self.store.delete_ended((status,), before=self.later(1)) == 1
+            assert self.store.delete_ended(status, before=self.later(1)) == 1
             assert self.store.get([job_id]) == []
-        assert self.store.delete_ended((), before=self.later(1)) == 0
 
     def test_what_was_retried_has_not_ended(self) -> None:
         run = self.running()
         self.commit(fail(run, BROKEN, retry_in=None))
         self.store.commit([retry(run.job_id)], now=self.now)
-        assert self.store.delete_ended(EVERY_END, before=self.later(10**6)) == 0
+        assert [self.store.delete_ended(status, before=self.later(10**6)) for status in EVERY_END] == [0, 0, 0]
 
     def test_an_idempotency_key_is_free_again(self) -> None:
         run = self.running(idempotency_key="k")
         self.commit(complete(run))
-        self.store.delete_ended((JobStatus.COMPLETED,), before=self.later(1))
+        self.store.delete_ended(JobStatus.COMPLETED, before=self.later(1))
         assert self.add(idempotency_key="k") != run.job_id

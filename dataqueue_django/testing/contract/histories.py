@@ -379,10 +379,11 @@ ACTIONS = {
     "ask of jobs": Action(_some_askings, _do_commit),
     "delete": Action(_some_deletion, _do_delete),
     "delete what has ended": Action(
-        lambda history, random: history.now - timedelta(seconds=random.choice((0, 20))),
-        lambda side, before, now: side.store.delete_ended(
-            (JobStatus.COMPLETED, JobStatus.CANCELLED), before=before, limit=2
+        lambda history, random: (
+            random.choice((JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED)),
+            history.now - timedelta(seconds=random.choice((0, 20))),
         ),
+        lambda side, choice, now: side.store.delete_ended(choice[0], before=choice[1], limit=2),
     ),
     "register a worker": Action(lambda history, random: Worker(label=f"w{random.randrange(2)}"), _do_put),
     "beat and expire": Action(_some_beats, _do_commit),

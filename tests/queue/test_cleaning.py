@@ -1,0 +1,87 @@
+"""Deleting what is old."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dataqueue_django.domain.lifecycle import TABLE, Cell, Operation, State
+from dataqueue_django.exceptions import InvalidFilter
+from dataqueue_django.queue import JobQueue
+from tests.queue.states import job_in
+
+EVERY_END = ("completed", "failed", "cancelled")
+
+
+@pytest.fixture
+def in_forty_days(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store's clock say that forty days have gone by."""
+    now = queue.store.now
+    monkeypatch.setattr(queue.store, "now", lambda: now() + timedelta(days=40))
+
+
+@pytest.mark.usefixtures("in_forty_days")
+@pytest.mark.parametrize("state", [s for s in State if s is not State.MISSING])
+def test_each_state(queue: JobQueue, state: State) -> None:
+    job_id, cell = job_in(queue, state), TABLE[Operation.CLEANUP][state]
+    assert queue.cleanup_old_jobs(50, statuses=EVERY_END) == 0
+    assert queue.cleanup_old_jobs() == (cell is Cell.GONE)
+    assert queue.cleanup_old_jobs(statuses=EVERY_END) == (cell is Cell.GONE_IF_CONFIGURED)
+    gone = cell in (Cell.GONE, Cell.GONE_IF_CONFIGURED)
+    assert (queue.get_job(job_id) is None) == gone
+    assert (queue.get_job_events(job_id) == []) == gone
+
+
+@pytest.mark.usefixtures("in_forty_days")
+def test_in_batches(queue: JobQueue) -> None:
+    for _ in range(7):
+        job_in(queue, State.COMPLETED)
+    seen: list[int] = []
+    assert queue.cleanup_old_jobs(batch_size=3, on_batch=seen.append) == 7
+    assert seen == [3, 3, 1]
+
+
+@pytest.mark.usefixtures("in_forty_days")
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED, State.RETRYING, State.PROCESSING])
+def test_events_go_only_where_the_job_has_ended(queue: JobQueue, state: State) -> None:
+    job_id = job_in(queue, state)
+    events, seen = queue.get_job_events(job_id), []
+    over = state not in (State.RETRYING, State.PROCESSING)
+    assert queue.cleanup_old_job_events(50) == 0
+    assert queue.cleanup_old_job_events(batch_size=2, on_batch=seen.append) == (len(events) if over else 0)
+    assert sum(seen) == (len(events) if over else 0)
+    assert queue.get_job_events(job_id) == ([] if over else events)
+    assert queue.get_job(job_id) is not None
+
+
+def test_everything_has_to_be_confirmed(queue: JobQueue) -> None:
+    job_in(queue, State.COMPLETED)
+    for clean_up in (queue.cleanup_old_jobs, queue.cleanup_old_job_events):
+        with pytest.raises(InvalidFilter, match="days_to_keep is 0, which deletes all that has ended"):
+            clean_up(0)
+    assert queue.cleanup_old_jobs(0, confirm_all=True) == 1
+
+
+@pytest.mark.parametrize("days", [-1, "30", None, True, float("nan"), float("inf"), 10**9])
+def test_days_that_are_none(queue: JobQueue, days: Any) -> None:
+    for clean_up in (queue.cleanup_old_jobs, queue.cleanup_old_job_events):
+        with pytest.raises(InvalidFilter, match="days_to_keep is .*; expected a number from 0 up to 36500"):
+            clean_up(days)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"statuses": ["pending"]}, "expected some of cancelled, completed, failed, since other jobs go on"),
+        ({"statuses": []}, "expected some of cancelled, completed, failed"),
+        ({"statuses": ["complete"]}, "Did you mean 'completed'?"),
+        ({"batch_size": 0}, "batch_size is 0; expected a whole number from 1 to 1000."),
+        ({"batch_size": 1001}, "batch_size is 1001"),
+    ],
+)
+def test_other_bad_input(queue: JobQueue, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidFilter) as caught:
+        queue.cleanup_old_jobs(**options)
+    assert words in str(caught.value)

@@ -1,0 +1,124 @@
+"""Why a job is where it is: one reason for each thing that keeps a job from running."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from dataqueue_django.domain.changes import After, Change, Verb
+from dataqueue_django.domain.explaining import Explanation
+from dataqueue_django.domain.lifecycle import State
+from dataqueue_django.domain.liveness import expire, stop
+from dataqueue_django.domain.records import Claim, EventType, Kind, NewJob, Worker
+from dataqueue_django.queue import JobQueue
+from tests.queue.states import JOB_TYPE, job_in, set_fields
+
+
+def explained(queue: JobQueue, job_id: int) -> Explanation:
+    found = queue.explain_job(job_id)
+    assert found is not None
+    return found
+
+
+def worker(queue: JobQueue, **fields: object) -> Worker:
+    given: dict[str, object] = {"label": "w", "job_types": (JOB_TYPE,), **fields}
+    return queue.store.put(Worker(**given))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        (State.DELAYED, "delayed", "It runs in 10 min"),
+        (State.BLOCKED, "blocked", "It waits for 1 other jobs"),
+        (State.PAUSED, "paused", "It was paused; it runs once it is resumed."),
+        (State.WAITING, "waiting", "Its handler waits until 20"),
+        (State.RETRYING, "retrying", "Attempt 1 failed; the next one comes in 10 min"),
+        (State.FAILED, "failed", "It failed for good in attempt 1 of 3 (handler_error); it can be retried."),
+        (State.CANCELLED, "cancelled", "It was cancelled at 20"),
+        (State.COMPLETED, "completed", "It completed at 20"),
+        (State.READY, "no_worker", "No worker is running; start one with `manage.py dataqueue_worker`."),
+    ],
+)
+def test_each_state(queue: JobQueue, state: State, reason: str, words: str) -> None:
+    found = explained(queue, job_in(queue, state))
+    for gone in queue.get_workers():
+        queue.store.commit([(expire(gone.id),)])
+    assert (found.state, found.reason) == (state, reason)
+    assert words in found.text
+    assert found.facts["job_type"] == JOB_TYPE
+
+
+def test_a_job_that_runs(queue: JobQueue) -> None:
+    found = explained(queue, job_in(queue, State.PROCESSING))
+    assert found.reason == "running"
+    assert "on 'worker of a test', attempt 1 of 3." in found.text
+
+
+def test_a_job_whose_worker_is_gone_or_silent(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.PROCESSING)
+    [holder] = queue.get_workers()
+    past = Change(verb=Verb.OTHER, kind=Kind.WORKER, id=holder.id, set={"last_beat_at": After(-3700)})
+    queue.store.commit([(past,)])
+    found = explained(queue, job_id)
+    assert (found.reason, "silent for 1 h 1 min" in found.text) == ("worker_silent", True)
+    queue.store.commit([(expire(holder.id),)])
+    assert explained(queue, job_id).reason == "worker_gone"
+
+
+def test_a_ready_job_and_the_workers_there_are(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.READY)
+
+    def reason() -> str:
+        return explained(queue, job_id).reason
+
+    gone = worker(queue)
+    queue.store.commit([(expire(gone.id),)])
+    assert reason() == "no_worker"
+    worker(queue, queues=("mail",))
+    worker(queue, exclude_queues=("default",))
+    assert reason() == "no_worker_for_queue"
+    worker(queue, job_types=("other",))
+    assert reason() == "no_worker_knows_type"
+    stopping = worker(queue)
+    queue.store.commit([(stop(stopping.id),)])
+    assert reason() == "workers_stopping"
+    busy = worker(queue, concurrency=1)
+    assert reason() == "next"
+    other = queue.store.insert([NewJob(job_type=JOB_TYPE, payload={"n": 1})])[0].id
+    queue.store.claim(Claim(limit=1, worker_id=busy.id, locked_by="w", ids=(other,)))
+    assert reason() == "workers_busy"
+    assert explained(queue, job_id).facts["workers"] == {"alive": 5, "suitable": 1, "free": 0}
+
+
+def test_a_type_that_no_code_here_knows_either(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.READY, job_type="states.nobody knows")
+    worker(queue)
+    assert "this code has no handler for it either" in explained(queue, job_id).text
+
+
+def test_a_job_that_took_a_worker_down(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.READY)
+    set_fields(queue, job_id, EventType.EDITED, crash_count=1)
+    worker(queue)
+    assert explained(queue, job_id).reason == "runs_alone"
+
+
+def test_a_retry_that_has_come_due_waits_for_a_worker(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.RETRYING)
+    set_fields(queue, job_id, EventType.EDITED, ready_at=After())
+    for gone in queue.get_workers():
+        queue.store.commit([(expire(gone.id),)])
+    found = explained(queue, job_id)
+    assert (found.state, found.reason) == (State.RETRYING, "no_worker")
+
+
+def test_it_reads_little_and_writes_nothing(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.READY)
+    for _ in range(20):
+        worker(queue)
+    before = queue.get_job(job_id), queue.get_job_events(job_id)
+    with CaptureQueriesContext(connections[queue.alias]) as queries:
+        explained(queue, job_id)
+    assert len(queries) <= 4
+    assert (queue.get_job(job_id), queue.get_job_events(job_id)) == before
