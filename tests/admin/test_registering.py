@@ -15,6 +15,7 @@ from django.contrib.admin.sites import AlreadyRegistered
 from django.test import Client
 from django.urls import clear_url_caches, path
 
+from dataqueue_django import get_queue
 from dataqueue_django.admin import JobAdmin, register
 from dataqueue_django.queue import JobQueue
 
@@ -88,3 +89,18 @@ def test_the_system_checks_find_nothing() -> None:
     for one in admin.site._registry.values():
         if one.opts.app_label == "dataqueue":
             assert one.check() == []
+
+
+def test_without_a_default_alias_the_first_is_shown(client: Client, database: str, settings: Any) -> None:
+    settings.DATAQUEUE = {"mine": {"OPTIONS": {"DATABASE": database}}, "other": {"OPTIONS": {"DATABASE": "default"}}}
+    job_id = get_queue("mine").add_job("t", allow_unknown=True)
+    assert [row.pk for row in client.get("/admin/dataqueue/job/").context["cl"].result_list] == [job_id]
+    assert client.post(f"/admin/dataqueue/job/{job_id}/do/delete/").status_code == 302
+    assert get_queue("mine").get_job(job_id) is None
+
+
+def test_a_router_changes_nothing(client: Client, queue: JobQueue, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["dataqueue_django.routers.QueueRouter"]
+    job_id = queue.add_job("t", allow_unknown=True)
+    for page in ("job/", f"job/{job_id}/change/", f"job/{job_id}/do/cancel/", f"job/{job_id}/history/", "jobevent/"):
+        assert client.get(f"/admin/dataqueue/{page}").status_code == 200
