@@ -16,6 +16,7 @@ _HOMES = {
     "JobEvent": "domain.records",
     "JobQueue": "queue",
     "JobStatus": "domain.records",
+    "Processor": "worker.processor",
     "RetryLater": "exceptions",
     "Snooze": "exceptions",
     "get_queue": "queue",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .exceptions import GiveUp, RetryLater, Snooze
     from .queue import JobQueue, get_queue, job
     from .worker.context import JobContext
+    from .worker.processor import Processor
 
 
 def __getattr__(name: str) -> Any:

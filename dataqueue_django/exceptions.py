@@ -57,7 +57,7 @@ class JobNotFound(DataQueueError, LookupError):
 
 
 class JobStateError(DataQueueError):
-    """The job is not in a state in which this may be done."""
+    """The job, or the worker, is not in a state in which this may be done."""
 
 
 class JobAborted(DataQueueError):

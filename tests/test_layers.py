@@ -22,6 +22,8 @@ LAYERS: dict[str, set[str]] = {
     "domain": {"exceptions"},
     "conf": {"domain", "exceptions"},
     "logs": {"domain"},
+    "signals": {"domain"},
+    "announcing": {"signals", "logs", "domain"},
     "routers": {"conf"},
     # the tables, and the only ones that touch them
     "models": set(),
@@ -31,8 +33,17 @@ LAYERS: dict[str, set[str]] = {
     # what runs jobs
     "notify": {"stores", "domain", "conf", "exceptions"},
     "handlers": {"domain", "conf", "exceptions"},
-    "queue": {"handlers", "stores", "notify", "domain", "conf", "exceptions", "logs"},
-    "worker": {"queue", "handlers", "stores", "notify", "domain", "conf", "exceptions", "logs"},
+    "queue.base": {"handlers", "stores", "notify", "domain", "conf", "exceptions"},
+    "queue.taking_back": {"announcing", "stores", "domain", "logs"},
+    "worker": {
+        "queue.base", "queue.taking_back", "announcing", "signals", "handlers", "stores", "domain", "conf",
+        "exceptions", "logs", "notify",
+    },
+    # what users hold: it stands above the worker, which runs jobs for it and for the command
+    "queue": {
+        "queue.base", "queue.taking_back", "worker", "announcing", "handlers", "stores", "notify", "domain", "conf",
+        "exceptions", "logs",
+    },
     # surfaces
     "admin": {"queue", "domain", "conf", "models"},
     "__init__": set(),
@@ -118,5 +129,6 @@ def test_only_the_orm_store_and_the_admin_know_the_tables() -> None:
 
 def test_every_layer_stands_for_something() -> None:
     assert all(
-        PACKAGE.joinpath(*name.split(".")).is_dir() or PACKAGE.joinpath(f"{name}.py").is_file() for name in LAYERS
+        PACKAGE.joinpath(*name.split(".")).is_dir() or PACKAGE.joinpath(*name.split(".")).with_suffix(".py").is_file()
+        for name in LAYERS
     )

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
+from ..announcing import announce
 from ..domain.options import JobOptions, new_job, options_from
 from ..domain.records import JSON, EventType, Inserted, Job, NewJob
 from ..exceptions import IdempotencyConflict, InvalidJob, shown
-from ..logs import state_change
 from ..stores.base import chunks
 from . import hooks
 from .aio import with_async_twins
@@ -82,13 +82,13 @@ class Adding(QueueBase):
     def insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
         answers = self.store.insert(specs)
-        for spec, answer in zip(specs, answers, strict=True):
-            if not answer.existed:
-                state_change(EventType.ADDED, job_id=answer.id, job_type=spec.job_type, queue=spec.queue)
-        fresh = [answer.id for answer in answers if not answer.existed]
+        fresh = [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed]
         if fresh:
             self.store.on_commit(self.notifier.publish)
-            hooks.inserted(self.alias, fresh)
+        for job_id, spec in fresh:
+            announce(self.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
+        if fresh:
+            hooks.inserted(self.alias, [job_id for job_id, _ in fresh])
         return answers
 
     def insert_all(self, specs: Iterable[NewJob]) -> list[int]:

@@ -242,8 +242,11 @@ def test_without_autocommit_the_job_is_part_of_what_the_caller_commits(queue: Jo
     assert queue.get_job(added.id) is None
 
 
-def test_one_line_is_logged_per_job(queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="dataqueue_django.jobs"):
+def test_one_line_is_logged_per_job_once_it_is_committed(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks: Any
+) -> None:
+    captured = django_capture_on_commit_callbacks(using=queue.alias, execute=True)
+    with caplog.at_level(logging.INFO, logger="dataqueue_django.jobs"), captured:
         added = send.using(alias=queue.alias).enqueue(order_id=1)
     (record,) = caplog.records
     assert record.getMessage() == f"job {added.id} 'adding.send' added queue=mail"
