@@ -95,6 +95,12 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """Return `value` for use in a message: its repr, control characters escaped, cut to `limit` characters."""
-    text = repr(value)
+    """Return `value` for use in a message: its repr, control characters escaped, cut to `limit` characters.
+
+    Never raises: a value without a repr is shown as its type.
+    """
+    try:
+        text = repr(value)
+    except Exception:  # as that of an integer with more than 4300 digits
+        text = f"<{type(value).__qualname__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"

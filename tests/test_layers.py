@@ -32,7 +32,8 @@ LAYERS: dict[str, set[str]] = {
     "stores.orm": {"stores", "domain", "conf", "exceptions", "logs", "models"},
     # what runs jobs
     "notify": {"stores", "domain", "conf", "exceptions"},
-    "handlers": {"domain", "conf", "exceptions"},
+    "handlers": {"handlers.foreign", "domain", "conf", "exceptions"},
+    "handlers.foreign": {"domain"},
     "queue.base": {"handlers", "stores", "notify", "domain", "conf", "exceptions"},
     "queue.taking_back": {"announcing", "stores", "domain", "logs"},
     "worker": {
@@ -48,8 +49,8 @@ LAYERS: dict[str, set[str]] = {
     "admin": {"queue", "domain", "conf", "models"},
     "__init__": set(),
     "apps": {"checks", "stores.orm"},
-    "checks": {"stores", "conf", "exceptions"},
-    "management": {"worker", "queue", "conf", "exceptions", "logs"},
+    "checks": {"queue", "stores", "stores.orm", "domain", "conf", "exceptions"},
+    "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
         "queue", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions", "logs",
     },
@@ -58,7 +59,9 @@ LAYERS: dict[str, set[str]] = {
 # Packages that not every project has, or that belong to one purpose, and the layers that may import them.
 OTHERS = {
     "croniter": {"domain"},
+    "msgspec": {"handlers.foreign"},
     "psycopg": {"stores.orm", "notify"},
+    "pydantic": {"handlers.foreign"},
     "pytest": {"testing"},
     "tqdm": {"management"},
 }
@@ -113,7 +116,7 @@ def test_a_module_imports_only_what_its_layer_may(module: tuple[str, ...]) -> No
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m[0] == "domain"], ids=".".join)
 def test_the_domain_is_pure(module: tuple[str, ...]) -> None:
-    allowed = {*sys.stdlib_module_names, NAME, "croniter"}
+    allowed = {*sys.stdlib_module_names, "annotationlib", NAME, "croniter"}  # annotationlib: since Python 3.14
     assert {name[0] for name in imports(module)} <= allowed
 
 

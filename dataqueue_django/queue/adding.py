@@ -14,7 +14,7 @@ from ..domain.options import JobOptions, new_job, options_from
 from ..domain.records import JSON, EventType, Inserted, Job, NewJob
 from ..exceptions import IdempotencyConflict, InvalidJob, shown
 from ..stores.base import chunks
-from . import hooks
+from . import hooks, outside
 from .aio import with_async_twins
 from .base import QueueBase
 
@@ -72,15 +72,16 @@ class Adding(QueueBase):
         return self.insert_all(self._describe_each(jobs, allow_unknown))
 
     def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
-        """Return the job to insert: options over those of its handler over the alias' defaults, payload checked."""
+        """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
         handler = self.handlers.get(job_type) if allow_unknown else self.handlers.known(job_type)
         if handler is not None:
             options = options.over(handler.options)
-            handler.shape.check(payload)
+            payload = handler.shape.encode(payload)
         return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
 
     def insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
+        outside.check(self.store, self.settings.outside_transaction)
         answers = self.store.insert(specs)
         fresh = [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed]
         if fresh:
@@ -97,6 +98,7 @@ class Adding(QueueBase):
         first = next(lots, None)
         if first is None:
             return []
+        outside.check(self.store, self.settings.outside_transaction)
         ids: list[int] = []
         with self.store.transaction():
             for lot in chain([first], lots):
