@@ -88,13 +88,26 @@ class Snooze(Exception):
         self.delay = delay
 
 
+LONGEST_WORD = 200
+"""No name is longer; what is compares too slowly."""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(word), [str(one) for one in known], n=1)
+    if not isinstance(word, str):
+        return ""
+    near = difflib.get_close_matches(str.__str__(word)[:LONGEST_WORD], [str(one) for one in known], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """Return `value` for use in a message: its repr, control characters escaped, cut to `limit` characters."""
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Return `value` for use in a message: its repr, control characters escaped, cut to `limit` characters.
+
+    Never raises: a value that cannot be shown, such as a number of too many digits, is described by its type.
+    """
+    try:
+        text = repr(value[:limit] if isinstance(value, str | bytes) else value)
+    except Exception:
+        text = f"<{type(value).__qualname__} that cannot be shown>"
+    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:limit])
+    return escaped if len(text) <= limit and len(escaped) <= limit else escaped[: limit - 1] + "…"

@@ -80,8 +80,8 @@ class Shape:
 
 def _path(key: object) -> str:
     """Return the path of a payload's key for a message, whatever the key holds."""
-    text = str(key)
-    return f"payload.{text}" if len(text) <= 80 and text.isprintable() else f"payload[{shown(key)}]"
+    text = str.__str__(key) if isinstance(key, str) else ""
+    return f"payload.{text}" if 1 <= len(text) <= 80 and text.isprintable() else f"payload[{shown(key)}]"
 
 
 def shape_of(function: Callable[..., Any], takes_context: bool) -> Shape:

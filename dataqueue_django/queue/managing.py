@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..domain.asking import job_id_from
+from ..domain.asking import flag_from, job_id_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter
 from ..domain.lifecycle import Operation, refusal, state_of
@@ -34,7 +34,7 @@ class Managing(QueueBase):
         Returns whether it was cancelled (DataQueue "cancelJob"). A running job is left alone. The job is kept.
         """
         id, who = job_id_from(job_id), self._actor(actor)
-        return self._steer(Operation.CANCEL, EventType.CANCELLED, id, cancel(id, actor=who), strict)
+        return self._steer(Operation.CANCEL, EventType.CANCELLED, id, cancel(id, actor=who), self._is_strict(strict))
 
     def retry_job(self, job_id: int, *, actor: str = "", strict: bool | None = None) -> bool:
         """Make a failed or cancelled job ready now, with at least one more attempt (DataQueue "retryJob").
@@ -42,7 +42,7 @@ class Managing(QueueBase):
         Returns whether it was; a job that runs is never started a second time, a completed one not at all.
         """
         id, who = job_id_from(job_id), self._actor(actor)
-        done = self._steer(Operation.RETRY, EventType.RETRIED, id, retry(id, actor=who), strict)
+        done = self._steer(Operation.RETRY, EventType.RETRIED, id, retry(id, actor=who), self._is_strict(strict))
         if done:
             self.store.on_commit(self.notifier.publish)
         return done
@@ -56,7 +56,7 @@ class Managing(QueueBase):
         for a payload that does not fit the job's handler; then nothing is changed.
         """
         id, who = job_id_from(job_id), self._actor(actor)
-        fields = edited_fields(updates, now=self.store.now())
+        strict, fields = self._is_strict(strict), edited_fields(updates, now=self.store.now())
         if not fields:
             return False
         known = self.store.values(JobFilter(ids=(id,)), ("job_type",))
@@ -73,14 +73,12 @@ class Managing(QueueBase):
 
         A running job is only deleted with `force`; its handler runs on, and what it stores later is dropped.
         """
-        id = job_id_from(job_id)
+        id, force, strict = job_id_from(job_id), flag_from("force", force), self._is_strict(strict)
         if self.store.delete([id], force=force):
             return True
         return self._too_late(Operation.DELETE_FORCED if force else Operation.DELETE, id, strict)
 
-    def _steer(
-        self, operation: Operation, event: EventType, job_id: int, item: Alternatives, strict: bool | None
-    ) -> bool:
+    def _steer(self, operation: Operation, event: EventType, job_id: int, item: Alternatives, strict: bool) -> bool:
         [answer] = self.store.commit([item])
         if not answer.applied:
             return self._too_late(operation, job_id, strict)
@@ -88,9 +86,9 @@ class Managing(QueueBase):
             state_change(event, job_id=job_id, job_type=job_type, queue=queue)
         return True
 
-    def _too_late(self, operation: Operation, job_id: int, strict: bool | None) -> bool:
+    def _too_late(self, operation: Operation, job_id: int, strict: bool) -> bool:
         """Return False, or say why in strict mode."""
-        if not self._is_strict(strict):
+        if not strict:
             return False
         found = self.store.get([job_id])
         if not found:
