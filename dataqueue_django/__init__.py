@@ -16,6 +16,7 @@ _HOMES = {
     "JobEvent": "domain.records",
     "JobQueue": "queue",
     "JobStatus": "domain.records",
+    "Processor": "worker.processor",
     "RetryLater": "exceptions",
     "Snooze": "exceptions",
     "get_queue": "queue",
@@ -24,12 +25,21 @@ _HOMES = {
 
 __all__ = [*sorted(_HOMES), "__version__"]
 
-if TYPE_CHECKING:
-    from .domain.records import EventType, FailureReason, Job, JobEvent, JobStatus
-    from .domain.retry import Backoff
-    from .exceptions import GiveUp, RetryLater, Snooze
-    from .queue import JobQueue, get_queue, job
-    from .worker.context import JobContext
+if TYPE_CHECKING:  # "as" makes a name public for type checkers
+    from .domain.records import EventType as EventType
+    from .domain.records import FailureReason as FailureReason
+    from .domain.records import Job as Job
+    from .domain.records import JobEvent as JobEvent
+    from .domain.records import JobStatus as JobStatus
+    from .domain.retry import Backoff as Backoff
+    from .exceptions import GiveUp as GiveUp
+    from .exceptions import RetryLater as RetryLater
+    from .exceptions import Snooze as Snooze
+    from .queue import JobQueue as JobQueue
+    from .queue import get_queue as get_queue
+    from .queue import job as job
+    from .worker.context import JobContext as JobContext
+    from .worker.processor import Processor as Processor
 
 
 def __getattr__(name: str) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.db import DEFAULT_DB_ALIAS
 
 from .domain.options import JobOptions, as_defaults
 from .domain.transitions import CRASH_LIMIT
@@ -53,6 +55,10 @@ LEAST: Mapping[str, float] = {
     "drain": 0,
     "wedged_after": 0.1,
     "workers": 0.01,
+    "completed": 0.01,
+    "cancelled": 0.01,
+    "failed": 0.01,
+    "events": 0.01,
 }
 """The smallest value each number may have; those in WHOLE are whole numbers."""
 
@@ -62,9 +68,25 @@ MOST = 10_000_000.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionSettings:
-    """After how many days rows of workers that are gone are deleted; None keeps them."""
+    """For how many days rows are kept; None keeps them for ever.
+
+    `completed`, `cancelled` and `failed` are jobs that have ended so, `events` the events of jobs that have ended,
+    `workers` the rows of workers that are gone. Failures need people, so they stay unless a project says otherwise.
+    """
 
     workers: float | None = 1
+    completed: float | None = 30
+    cancelled: float | None = 30
+    failed: float | None = None
+    events: float | None = 30
+
+
+class Outside(StrEnum):
+    """What to do with a job that is added inside a transaction on another database, which cannot cover it."""
+
+    ALLOW = "allow"
+    WARN = "warn"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +99,15 @@ class AliasSettings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     strict: bool = False
+    outside_transaction: Outside | None = None
+
+    @property
+    def database(self) -> str | None:
+        """The entry of DATABASES that holds the queue; None for a store that is not the ORM's."""
+        return self.options.get("DATABASE", DEFAULT_DB_ALIAS) if self.backend == ORM_STORE else None
 
 
-KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "STRICT")
+KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "STRICT", "OUTSIDE_TRANSACTION")
 
 
 def aliases() -> list[str]:
@@ -106,6 +134,7 @@ def read(raw: Any, where: str) -> AliasSettings:
         worker=_worker(raw.get("WORKER", {}), f"{where}['WORKER']"),
         retention=_section(RetentionSettings, raw.get("RETENTION", {}), f"{where}['RETENTION']"),
         strict=_typed(raw.get("STRICT", False), bool, f"{where}['STRICT']"),
+        outside_transaction=_outside(raw.get("OUTSIDE_TRANSACTION"), f"{where}['OUTSIDE_TRANSACTION']"),
     )
 
 
@@ -121,6 +150,14 @@ def _worker(raw: Any, where: str) -> WorkerSettings:
     if worker.reap_every > worker.lease:
         raise ConfigurationError(f"{where}: REAP_EVERY must not exceed LEASE.")
     return worker
+
+
+def _outside(raw: Any, where: str) -> Outside | None:
+    if raw is None or raw in list(Outside):
+        return None if raw is None else Outside(raw)
+    words = [word.value for word in Outside]
+    near = did_you_mean(raw, words)
+    raise ConfigurationError(f"{where} is {shown(raw)}; expected one of {', '.join(map(repr, words))}.{near}")
 
 
 def _job_defaults(raw: Any, where: str) -> JobOptions:
@@ -174,8 +211,7 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
 
 def queue_databases() -> set[str]:
     """Return the database aliases that hold a queue."""
-    declared = [settings_for(alias) for alias in aliases()]
-    return {s.options.get("DATABASE", "default") for s in declared if s.backend == ORM_STORE}
+    return {home for alias in aliases() if (home := settings_for(alias).database) is not None}
 
 
 def _on_setting_changed(*, setting: str, **_: object) -> None:

@@ -57,7 +57,7 @@ class JobNotFound(DataQueueError, LookupError):
 
 
 class JobStateError(DataQueueError):
-    """The job is not in a state in which this may be done."""
+    """The job, or the worker, is not in a state in which this may be done."""
 
 
 class JobAborted(DataQueueError):
@@ -103,11 +103,11 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 def shown(value: object, limit: int = 80) -> str:
     """Return `value` for use in a message: its repr, control characters escaped, cut to `limit` characters.
 
-    Never raises: a value that cannot be shown, such as a number of too many digits, is described by its type.
+    Never raises: a value without a repr is shown as its type.
     """
     try:
         text = repr(value[:limit] if isinstance(value, str | bytes) else value)
-    except Exception:
-        text = f"<{type(value).__qualname__} that cannot be shown>"
+    except Exception:  # as that of an integer with more than 4300 digits
+        text = f"<{type(value).__qualname__}>"
     escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:limit])
     return escaped if len(text) <= limit and len(escaped) <= limit else escaped[: limit - 1] + "…"

@@ -14,12 +14,17 @@ jobs = logging.getLogger("dataqueue_django.jobs")
 worker = logging.getLogger("dataqueue_django.worker")
 
 
+def is_heard() -> bool:
+    """Return whether state changes are logged at all."""
+    return jobs.isEnabledFor(logging.INFO)
+
+
 def state_change(event: EventType, *, job_id: int, job_type: str, **facts: Any) -> None:
     """Log that something happened to a job: a sentence for people, the same facts as `extra` for machines.
 
     Payloads, outputs and error texts are never part of it.
     """
-    if not jobs.isEnabledFor(logging.INFO):
+    if not is_heard():
         return
     shown = "".join(f" {name}={value}" for name, value in facts.items() if value is not None)
     extra = {"event": event.value, "job_id": job_id, "job_type": job_type, **facts}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
+
 from . import conf
 
 APP_LABEL = "dataqueue"
@@ -30,4 +32,4 @@ class QueueRouter:
         """The database of the default alias, or of the first one."""
         names = conf.aliases()
         alias = conf.DEFAULT_ALIAS if conf.DEFAULT_ALIAS in names else names[0]
-        return str(conf.settings_for(alias).options.get("DATABASE", "default"))
+        return conf.settings_for(alias).database or DEFAULT_DB_ALIAS

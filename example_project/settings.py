@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "dataqueue_django",
     "example_project.fieldbook",
+    "example_project.album",
 ]
 
 MIDDLEWARE = [
@@ -71,15 +72,17 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = PROJECT_DIR / "var" / "static"
 
-# What the site writes: uploads, rejects and reports, and the logs of `manage.py demo`.
+# What the site writes: uploads, rejects, reports, photographs and thumbnails, and the logs of `manage.py demo`.
 DEMO_FOLDER = Path(env.str("DEMO_FOLDER", default=str(PROJECT_DIR / "var")))
 MEDIA_ROOT = DEMO_FOLDER / "media"
 
 FILE_UPLOAD_HANDLERS = [
-    "example_project.fieldbook.uploads.BoundedUploadHandler",
+    "example_project.uploads.BoundedUploadHandler",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
+
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
 
 # The queue needs no setting. This one lets a demonstration shorten its worker's clocks; the variable holds JSON, such
 # as {"HEARTBEAT": 0.5, "LEASE": 3, "REAP_EVERY": 0.5}.

@@ -19,6 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "dataqueue_django",
     "example_project.fieldbook",
+    "example_project.album",
     "tests.app",
 ]
 
@@ -58,5 +59,10 @@ if _postgres_url := os.environ.get("TEST_POSTGRES_URL"):
     DATABASES["postgres"] = parse(_postgres_url)
 
 DATAQUEUE = {
-    alias: {"BACKEND": "dataqueue_django.stores.orm.OrmStore", "OPTIONS": {"DATABASE": alias}} for alias in DATABASES
+    alias: {
+        "BACKEND": "dataqueue_django.stores.orm.OrmStore",
+        "OPTIONS": {"DATABASE": alias},
+        "OUTSIDE_TRANSACTION": "warn",
+    }
+    for alias in DATABASES
 }

@@ -45,12 +45,26 @@ def test_nothing_needs_to_be_set(settings: Any) -> None:
         ({"default": {"JOB_DEFAULTS": {"IDEMPOTENCY_KEY": "k"}}}, r"idempotency_key cannot be a default"),
         ({5: {}}, r"The alias of a queue is 5; expected a string"),
         ({"default": {"JOB_DEFAULTS": {"QUEU": "a"}}}, r"Did you mean 'QUEUE'\?"),
+        ({"default": {"WORKER": []}}, r"\['WORKER'\] is \[\]; expected a Mapping"),
+        ({"default": {"WORKER": {"DRAIN": -1}}}, r"\['DRAIN'\] is -1; expected a number of at least 0"),
+        ({"default": {"BACKEND": 3}}, r"\['BACKEND'\] is 3; expected a str"),
+        ({"default": {"STRICT": 1}}, r"\['STRICT'\] is 1; expected a bool"),
+        ({"default": {"STRIKT": True}}, r"Did you mean 'STRICT'\?"),
+        ({"default": {"RETENTION": {"FAILURES": 3}}}, r"\['RETENTION'\] has the unknown key 'FAILURES'"),
+        ({"default": {"RETENTION": {"COMPLETED": 0}}}, r"\['COMPLETED'\] is 0; expected a number of at least 0.01"),
+        ({"default": {"RETENTION": {"EVENTS": "30"}}}, r"\['EVENTS'\] is '30'; expected a number"),
+        ({"default": {"RETENTION": {"CANCELLED": -1}}}, r"\['CANCELLED'\] is -1; expected a number"),
+        ({"default": {"OUTSIDE_TRANSACTION": "refused"}}, r"one of 'allow', 'warn', 'refuse'. Did you mean 'refuse'\?"),
+        ({"default": {"OUTSIDE_TRANSACTION": True}}, r"\['OUTSIDE_TRANSACTION'\] is True; expected one of"),
+        ({"default": {"OUTSIDE_TRANSACTION": ["warn"]}}, r"is \['warn'\]; expected one of"),
+        ({"default": {"OPTIONS": {"SERIALIZER": "pickle"}}}, r"\['OPTIONS'\] has the unknown key 'SERIALIZER'"),
     ],
 )
 def test_mistakes_are_named(settings: Any, setting: Any, message: str) -> None:
     settings.DATAQUEUE = setting
     (error,) = run_checks(tags=["dataqueue"])
     assert re.search(message, error.msg)
+    assert error.id == "dataqueue.E001"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +83,21 @@ def test_a_store_that_cannot_be_made_says_why(settings: Any, setting: Any, messa
         _ = stores["default"]
     (error,) = run_checks(tags=["dataqueue"])
     assert re.search(message, error.msg)
+
+
+def test_how_long_things_are_kept(settings: Any) -> None:
+    settings.DATAQUEUE = {"default": {"RETENTION": {"COMPLETED": 7, "CANCELLED": None, "FAILED": 0.5}}}
+    kept = conf.settings_for("default").retention
+    assert (kept.completed, kept.cancelled, kept.failed, kept.events, kept.workers) == (7, None, 0.5, 30, 1)
+    settings.DATAQUEUE = conf.DEFAULT
+    kept = conf.settings_for("default").retention
+    assert (kept.completed, kept.cancelled, kept.failed, kept.events, kept.workers) == (30, 30, None, 30, 1)
+
+
+@pytest.mark.parametrize("word", [None, *conf.Outside])
+def test_what_to_do_outside_the_transaction(settings: Any, word: str | None) -> None:
+    settings.DATAQUEUE = {"default": {"OUTSIDE_TRANSACTION": word}}
+    assert conf.settings_for("default").outside_transaction == word
 
 
 def test_local_times_are_refused(settings: Any) -> None:

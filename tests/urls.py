@@ -6,4 +6,5 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("fieldbook/", include("example_project.fieldbook.urls")),
+    path("album/", include("example_project.album.urls")),
 ]

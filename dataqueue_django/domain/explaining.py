@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .lifecycle import State, state_of
+from .liveness import is_silent, serves
 from .records import Job, Worker
 
 
@@ -80,7 +81,7 @@ def _processing(job: Job, workers: Sequence[Worker], now: datetime) -> Explanati
             text=f"Its worker {job.locked_by!r} is gone; the next live worker takes the job back.",
             facts=facts,
         )
-    if _is_silent(holder, now):
+    if is_silent(holder, now):
         silence = _span(now - holder.last_beat_at) if holder.last_beat_at else "a while"
         return Explanation(
             state=State.PROCESSING,
@@ -96,8 +97,8 @@ def _ready(
     state: State, job: Job, workers: Sequence[Worker], busy: Mapping[int, int], now: datetime, known: bool
 ) -> Explanation:
     """A job that could run now: find who would take it, and what keeps them from it."""
-    alive = [worker for worker in workers if worker.expired_at is None and not _is_silent(worker, now)]
-    listening = [worker for worker in alive if _serves_queue(worker, job.queue)]
+    alive = [worker for worker in workers if worker.expired_at is None and not is_silent(worker, now)]
+    listening = [worker for worker in alive if serves(worker, job.queue)]
     knowing = [worker for worker in listening if job.job_type in worker.job_types]
     taking = [worker for worker in knowing if worker.stopping_at is None]
     free = [worker for worker in taking if busy.get(worker.id, 0) < worker.concurrency]
@@ -134,17 +135,8 @@ def _obstacle(
     return "next", "A free worker will take it in a moment, jobs of higher priority first."
 
 
-def _serves_queue(worker: Worker, queue: str) -> bool:
-    return (not worker.queues or queue in worker.queues) and queue not in worker.exclude_queues
-
-
 def _would_take(worker: Worker, job: Job) -> bool:
-    return _serves_queue(worker, job.queue) and job.job_type in worker.job_types
-
-
-def _is_silent(worker: Worker, now: datetime) -> bool:
-    """Whether a worker has missed its lease by the clock: enough to say so, not to take its jobs."""
-    return worker.last_beat_at is not None and now - worker.last_beat_at > timedelta(milliseconds=worker.lease_ms)
+    return serves(worker, job.queue) and job.job_type in worker.job_types
 
 
 def _facts(job: Job) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from .changes import Add, After, Change, Verb
-from .records import Kind
+from .records import Kind, Worker
 
 STOP_AT = 2 / 3
 """The part of a lease after which a worker that could not renew it stops acting."""
@@ -44,6 +45,16 @@ def stop(worker_id: int) -> Change:
         guard={"expired_at": (None,)},
         set={"stopping_at": After()},
     )
+
+
+def serves(worker: Worker, queue: str) -> bool:
+    """Return whether a worker takes jobs of a queue."""
+    return (not worker.queues or queue in worker.queues) and queue not in worker.exclude_queues
+
+
+def is_silent(worker: Worker, now: datetime) -> bool:
+    """Return whether a worker has missed its lease by the clock: enough to say so, not to take its jobs."""
+    return worker.last_beat_at is not None and now - worker.last_beat_at > timedelta(milliseconds=worker.lease_ms)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from ..exceptions import InvalidPayload, PayloadTooLarge, shown
 from .records import JSON
@@ -80,9 +86,46 @@ def _clean_subclass(value: Any, path: str) -> JSON:
     if isinstance(value, float):
         return _clean_float(float(value), path)
     raise InvalidPayload(
-        f"{shortened(path)} is a {kind_name(value)} ({shown(value)}); expected JSON: "
-        "str, int, float, bool, None, or lists and dicts of these."
+        f"{shortened(path)} is {described(value)}; expected JSON: "
+        f"str, int, float, bool, None, or lists and dicts of these.{hint(value)}"
     )
+
+
+def described(value: object) -> str:
+    """Return a value's type, and for one of the standard library the value, for a message.
+
+    The repr() of other objects is not asked for: that of a model may query the database.
+    """
+    kind = type(value)
+    name = kind_name(value)
+    article = "an" if name[:1] in "aeioAEIO" else "a"
+    return f"{article} {name} ({shown(value)})" if kind in _SHOWN else f"{article} {name}"
+
+
+def hint(value: object, *, typed: bool = False) -> str:
+    """Return a sentence, with a space in front, on what to give instead of a value; "" when there is nothing to say.
+
+    `typed` says that an annotation already tells what is expected.
+    """
+    kind = type(value)
+    if hasattr(kind, "_meta") and hasattr(kind, "pk"):
+        return " Give its primary key (pk)."
+    if hasattr(kind, "values_list") and hasattr(value, "model"):
+        return " Give a list of primary keys."
+    if isinstance(value, bytes | bytearray | memoryview):
+        return " Give text, such as base64."
+    if kind.__name__ == "__proxy__":
+        return " Give the text itself: str(...)."
+    if typed:
+        return ""
+    if isinstance(value, set | frozenset | Iterator):
+        return " Give a list."
+    if isinstance(value, date | time | timedelta | Decimal | UUID | Enum) or is_dataclass(value):
+        return " Give text, or annotate the handler's parameter with this type."
+    return ""
+
+
+_SHOWN = (type(None), bool, int, float, str, bytes, date, datetime, time, timedelta, Decimal, UUID)
 
 
 def shortened(path: str, longest: int = 200) -> str:

@@ -13,10 +13,8 @@ __all__ = ["Listener", "Notifier", "notifier_for"]
 def notifier_for(alias: str) -> Notifier:
     """Return the way to wake the workers of an alias: LISTEN/NOTIFY on PostgreSQL, none elsewhere."""
     settings = conf.settings_for(alias)
-    if settings.backend != conf.ORM_STORE:
-        return SilentNotifier()
-    database = settings.options.get("DATABASE", "default")
-    if connections[database].vendor != "postgresql":
+    database = settings.database
+    if database is None or connections[database].vendor != "postgresql":
         return SilentNotifier()
     from .postgres import PostgresNotifier
 

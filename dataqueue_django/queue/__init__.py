@@ -12,15 +12,17 @@ from .adding import AddedJob, Adding
 from .batching import Batching
 from .cleaning import Cleaning
 from .defining import BoundJob, JobDefinition, job
-from .finding import Finding
 from .managing import Managing
+from .overseeing import Overseeing
+from .processing import Processing
 from .reclaiming import Reclaiming
+from .twins import AsyncTwins
 
 __all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
 
 
-class JobQueue(Adding, Finding, Managing, Batching, Cleaning, Reclaiming):
-    """The queue of one alias: add jobs, find, steer and explain them, clean up.
+class JobQueue(Adding, Overseeing, Managing, Batching, Cleaning, Reclaiming, Processing, AsyncTwins):
+    """The queue of one alias: add jobs, find, steer and explain them, clean up, run them.
 
     Each method has a twin with an `a` in front for async code.
     """

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
+from ..announcing import announce
 from ..domain.options import JobOptions, flag, new_job, options_from
 from ..domain.records import JSON, EventType, Inserted, Job, NewJob
 from ..exceptions import IdempotencyConflict, InvalidJob, shown
-from ..logs import state_change
 from ..stores.base import chunks
-from . import hooks
+from . import hooks, outside
 from .aio import with_async_twins
 from .base import QueueBase
 
@@ -74,23 +74,24 @@ class Adding(QueueBase):
         return self.insert_all(self._describe_each(jobs, allow_unknown))
 
     def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
-        """Return the job to insert: options over those of its handler over the alias' defaults, payload checked."""
+        """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
         handler = self.handlers.get(job_type) if flag("allow_unknown", allow_unknown) else self.handlers.known(job_type)
         if handler is not None:
             options = options.over(handler.options)
-            handler.shape.check(payload)
+            payload = handler.shape.encode(payload)
         return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
 
     def insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
+        outside.check(self.store, self.settings.outside_transaction)
         answers = self.store.insert(specs)
-        for spec, answer in zip(specs, answers, strict=True):
-            if not answer.existed:
-                state_change(EventType.ADDED, job_id=answer.id, job_type=spec.job_type, queue=spec.queue)
-        fresh = [answer.id for answer in answers if not answer.existed]
+        fresh = [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed]
         if fresh:
             self.store.on_commit(self.notifier.publish)
-            hooks.inserted(self.alias, fresh)
+        for job_id, spec in fresh:
+            announce(self.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
+        if fresh:
+            hooks.inserted(self.alias, [job_id for job_id, _ in fresh])
         return answers
 
     def insert_all(self, specs: Iterable[NewJob]) -> list[int]:
@@ -99,6 +100,7 @@ class Adding(QueueBase):
         first = next(lots, None)
         if first is None:
             return []
+        outside.check(self.store, self.settings.outside_transaction)
         ids: list[int] = []
         with self.store.transaction():
             for lot in chain([first], lots):

@@ -34,7 +34,7 @@ class QueueBase:
         """Return a payload as it is stored; raises InvalidPayload where it does not fit the handler."""
         handler = self.handlers.get(job_type)
         if handler is not None:
-            handler.shape.check(payload)
+            payload = handler.shape.encode(payload)
         return portable(payload)
 
     def _fitted(self, fields: Mapping[str, Any], job_type: str) -> Mapping[str, Any]:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from ..announcing import announce
 from ..domain.asking import filter_from, flag_from
 from ..domain.changes import Alternatives
 from ..domain.filters import EVERYTHING, JobFilter, Order
 from ..domain.records import EventType, JobStatus
 from ..domain.steering import cancel_upcoming, edit, edited_fields
 from ..exceptions import InvalidFilter
-from ..logs import state_change
 from .aio import with_async_twins
 from .base import QueueBase
 from .finding import Filters
@@ -73,7 +73,7 @@ class Batching(QueueBase):
             for (id, job_type, queue, *_), answer in zip(lot, self.store.commit(items), strict=True):
                 if answer.applied:
                     total += 1
-                    state_change(event, job_id=id, job_type=job_type, queue=queue)
+                    announce(self.store, event, job_id=id, job_type=job_type, queue=queue)
         return total
 
     def _lots(self, where: JobFilter) -> Iterator[list[tuple[Any, ...]]]:

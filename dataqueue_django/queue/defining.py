@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from . import JobQueue
 
 P = ParamSpec("P")
+C = ParamSpec("C")
 R = TypeVar("R")
 
 
@@ -95,14 +96,14 @@ class BoundJob(Generic[P]):
         return get_queue(self.alias)
 
 
-class JobDefinition(BoundJob[P], Generic[P, R]):
+class JobDefinition(BoundJob[P], Generic[P, C, R]):
     """A function that `@job` registered. Calling it runs it here and now, as if it were undecorated."""
 
     def __init__(self, handler: Handler) -> None:
         super().__init__(handler, JobOptions())
         functools.update_wrapper(self, handler.function)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> R:
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
         """Run the function itself; nothing is enqueued."""
         result: R = self.handler.function(*args, **kwargs)
         return result
@@ -129,15 +130,15 @@ class JobSettings(Options, Policy, total=False):
 
 
 @overload
-def job(function: Callable[P, R], /) -> JobDefinition[P, R]: ...
+def job(function: Callable[P, R], /) -> JobDefinition[P, P, R]: ...
 @overload
 def job(
     name: str | None = None, /, *, takes_context: Literal[True], **settings: Unpack[JobSettings]
-) -> Callable[[Callable[Concatenate[JobContext, P], R]], JobDefinition[P, R]]: ...
+) -> Callable[[Callable[Concatenate[JobContext, P], R]], JobDefinition[P, Concatenate[JobContext, P], R]]: ...
 @overload
 def job(
     name: str | None = None, /, *, takes_context: Literal[False] = False, **settings: Unpack[JobSettings]
-) -> Callable[[Callable[P, R]], JobDefinition[P, R]]: ...
+) -> Callable[[Callable[P, R]], JobDefinition[P, P, R]]: ...
 def job(target: Any = None, /, *, takes_context: bool = False, **settings: Any) -> Any:
     """Register a function as the handler of a job type, by default the function's name.
 
@@ -155,7 +156,7 @@ def job(target: Any = None, /, *, takes_context: bool = False, **settings: Any) 
 
 def _define(
     function: Callable[..., Any], name: str | None, takes_context: bool, settings: dict[str, Any]
-) -> JobDefinition[..., Any]:
+) -> JobDefinition[..., ..., Any]:
     policy = {key: settings.pop(key) for key in Policy.__annotations__ if key in settings}
     try:
         options = as_defaults(options_from(settings, "@job"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..announcing import announce, is_heard
 from ..domain.asking import flag_from, job_id_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter
@@ -14,7 +15,6 @@ from ..domain.lifecycle import Operation, refusal, state_of
 from ..domain.records import EventType
 from ..domain.steering import cancel, edit, edited_fields, retry
 from ..exceptions import JobNotFound, JobStateError
-from ..logs import state_change
 from .aio import with_async_twins
 from .base import QueueBase
 
@@ -25,7 +25,8 @@ class Managing(QueueBase):
 
     Each joins the caller's transaction. `actor` says who did it and is kept with the event. Where the job is not in a
     state for it they return False; with `strict`, or the alias' setting STRICT, they raise JobStateError naming the
-    state, and JobNotFound for an unknown id.
+    state, and JobNotFound for an unknown id. In a transaction at REPEATABLE READ or above, a job that somebody else has
+    changed since the transaction began to read makes PostgreSQL raise its serialization failure; nothing is done then.
     """
 
     def cancel_job(self, job_id: int, *, actor: str = "", strict: bool | None = None) -> bool:
@@ -82,8 +83,9 @@ class Managing(QueueBase):
         [answer] = self.store.commit([item])
         if not answer.applied:
             return self._too_late(operation, job_id, strict)
-        for job_type, queue in self.store.values(JobFilter(ids=(job_id,)), ("job_type", "queue")):
-            state_change(event, job_id=job_id, job_type=job_type, queue=queue)
+        if is_heard(event):
+            for job_type, queue in self.store.values(JobFilter(ids=(job_id,)), ("job_type", "queue")):
+                announce(self.store, event, job_id=job_id, job_type=job_type, queue=queue)
         return True
 
     def _too_late(self, operation: Operation, job_id: int, strict: bool) -> bool:

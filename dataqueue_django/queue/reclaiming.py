@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from ..announcing import announce, facts_of
 from ..domain.asking import amount, flag_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter, Order
-from ..domain.records import EventType, Job, Kind
+from ..domain.records import Job, Kind
 from ..domain.transitions import Execution, take_away
-from ..logs import state_change
 from .aio import with_async_twins
 from .base import QueueBase
 from .taking_back import LOT, expire_silent, take_back, without_worker
@@ -73,10 +73,11 @@ class Reclaiming(QueueBase):
             items: list[Alternatives] = [
                 (take_away(Execution.of(job), held_for=_held_for(job, now).total_seconds()),) for job in stuck
             ]
-            for job, answer in zip(stuck, self.store.commit(items), strict=True):
-                if answer.applied:
+            for job, (change,), answer in zip(stuck, items, self.store.commit(items), strict=True):
+                if answer.applied and change.event is not None:
                     total += 1
-                    state_change(EventType.RECLAIMED, job_id=job.id, job_type=job.job_type, worker=job.worker_id)
+                    facts = {"attempt": job.attempts, "worker": job.locked_by, **facts_of(change)}
+                    announce(self.store, change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)
         self._wake(total)
         return total
 

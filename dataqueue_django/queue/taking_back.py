@@ -9,13 +9,13 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable
 
+from ..announcing import Announce, announcer, facts_of
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import PeerWatch, expire
 from ..domain.records import Job, Kind, Worker
 from ..domain.retry import Backoff
 from ..domain.transitions import CRASH_LIMIT, Execution, reclaim, release
-from ..logs import state_change
 from ..logs import worker as logger
 from ..stores import Store
 
@@ -41,18 +41,27 @@ def without_worker(holders: Collection[int], workers: Iterable[Worker], expired:
     return set(holders) - {w.id for w in workers} | set(holders) & {w.id for w in expired}
 
 
-def take_back(store: Store, worker_id: int, *, begun: Begun = everything_begun, crash_limit: int = CRASH_LIMIT) -> int:
+def take_back(
+    store: Store,
+    worker_id: int,
+    *,
+    begun: Begun = everything_begun,
+    crash_limit: int = CRASH_LIMIT,
+    announce: Announce | None = None,
+) -> int:
     """Take back the jobs of a worker whose row has expired and return how many; for a bounded time.
 
     Jobs that had begun are charged with an attempt and a crash, the others with nothing.
     """
+    announce = announce or announcer(store)
     until, total = time.monotonic() + SECONDS, 0
     while jobs := store.query(JobFilter(worker_ids=(worker_id,)), order=Order.OLDEST, limit=LOT):
         items = [_taken_back(job, begun, crash_limit) for job in jobs]
         results = store.commit(items, wait=False)
         for job, (change,), result in zip(jobs, items, results, strict=True):
             if result.applied and change.event is not None:
-                state_change(change.event, job_id=job.id, job_type=job.job_type, worker=worker_id)
+                facts = {"attempt": job.attempts, "worker": job.locked_by, **facts_of(change)}
+                announce(change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)
         moved = sum(result.applied for result in results)
         total += moved
         if not moved or time.monotonic() > until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
@@ -10,6 +11,8 @@ from ..exceptions import ConfigurationError, shown
 from .base import Features, Store
 
 __all__ = ["Features", "Store", "stores"]
+
+APP = "dataqueue_django"
 
 
 class Stores:
@@ -38,6 +41,10 @@ class Stores:
             raise ConfigurationError(
                 f"DATAQUEUE[{alias!r}]['BACKEND'] is {settings.backend!r}, which cannot be imported: {why}"
             ) from why
+        except RuntimeError as why:  # so Django refuses models of an app that is not installed
+            if apps.is_installed(APP):
+                raise
+            raise ConfigurationError(f"The queue's tables belong to an app: add {APP!r} to INSTALLED_APPS.") from why
         store = backend(alias, settings.options) if callable(backend) else None
         if not isinstance(store, Store):
             raise ConfigurationError(f"DATAQUEUE[{alias!r}]['BACKEND'] is {settings.backend!r}, which is not a store.")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..domain.backlog import Backlog
 from ..domain.changes import Alternatives, Committed
 from ..domain.filters import EVERYTHING, JobFilter, Order
 from ..domain.records import (
@@ -132,6 +133,13 @@ class Store(ABC):
         """Return how many jobs match, per combination of the fields `by`; `{(): n}` without them."""
 
     @abstractmethod
+    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+        """Return, by queue and job type, how many jobs are ready and for how long the first of them has been.
+
+        Reads every ready job, but no other: for people who ask, not for a loop.
+        """
+
+    @abstractmethod
     def now(self) -> datetime:
         """Return the time by the store's own clock."""
 
@@ -213,6 +221,13 @@ class Store(ABC):
     def in_transaction(self) -> bool:
         """Return whether the current thread is inside a transaction that somebody else will end."""
         return False
+
+    def transaction_elsewhere(self) -> str | None:
+        """Return the name of a database on which the current thread is in a transaction while it is in none here.
+
+        What is written here now takes effect whatever becomes of that transaction. None where there is no such thing.
+        """
+        return None
 
     def on_commit(self, run: Any) -> None:
         """Call `run` once what was written so far is visible to others; never if it is rolled back."""

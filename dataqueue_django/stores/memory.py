@@ -12,6 +12,7 @@ from itertools import count as counter
 from threading import RLock
 from typing import Any
 
+from ..domain.backlog import Backlog
 from ..domain.changes import Alternatives, Change, Committed, apply_change, walk
 from ..domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order
 from ..domain.lifecycle import ENDINGS
@@ -144,6 +145,20 @@ class MemoryStore(Store):
             found = filter(where.matches, self._jobs.values())
             counts = Counter(tuple(COUNTABLE[field](job) for field in by) for job in found)
             return dict(counts) if by else {(): counts[()]}
+
+    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+        """See Store.backlogs."""
+        with self._lock:
+            at = _clock(now)
+            lanes: dict[tuple[str, str], list[float]] = {}
+            for job in self._jobs.values():
+                if job.ready_at is not None and job.ready_at <= at:
+                    waited = (at - job.ready_at).total_seconds()
+                    lanes.setdefault((job.queue, job.job_type), []).append(waited)
+            return [
+                Backlog(queue=queue, job_type=job_type, ready=len(waits), waited=max(waits))
+                for (queue, job_type), waits in sorted(lanes.items())
+            ]
 
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
         """See Store.next_ready_in."""

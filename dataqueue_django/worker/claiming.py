@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..conf import WorkerSettings
 from ..domain.records import Claim, ClaimedJob
 from ..handlers import Registry
 from ..stores import Store
+from .options import ProcessorOptions
 from .pace import Pace
 from .slots import MOST_THREADS, Slots
 
@@ -20,6 +20,9 @@ POLL_LISTENING, POLL_DEAF = 5.0, 1.0
 ECHO = 0.010
 """A job added within the notifier's window after another has no wake-up of its own: look again after this long."""
 
+BATCH = 10
+"""Jobs that a worker takes which works on a single batch."""
+
 LOOK_EVERY, QUIET_FOR = 10.0, 30.0
 """Seconds: how often a busy worker looks for jobs that must run alone, and how long it then lets its slots run empty
 the first time. If that was not enough it works on for twice as long, and is quiet for twice as long the next time."""
@@ -27,20 +30,6 @@ the first time. If that was not enough it works on for twice as long, and is qui
 SHORTEST_PAUSE = 0.05
 """Seconds before a job that is due but could not be claimed, since somebody holds its row, is looked for again; doubled
 while that goes on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProcessorOptions:
-    """What one processor works on. None takes the alias' setting; no names mean all queues and all known job types."""
-
-    worker_id: str | None = None
-    queues: tuple[str, ...] = ()
-    exclude_queues: tuple[str, ...] = ()
-    job_types: tuple[str, ...] = ()
-    concurrency: int | None = None
-    batch_size: int | None = None
-    poll_interval: float | None = None
-    burst: bool = False
 
 
 class Claiming:
@@ -62,7 +51,10 @@ class Claiming:
         self._slots = slots
         self._hears = hears
         self.pace = Pace(options.batch_size or settings.batch_size)
-        self.found_nothing = False
+        self.taken = 0
+        """How many jobs were claimed and not given back unstarted."""
+        self.has_answer = False
+        self._found_nothing = False
         self._at = 0.0
         self._echo_at = 0.0
         self._alone_next = False
@@ -73,6 +65,8 @@ class Claiming:
 
     def due_at(self, *, idle: bool) -> float:
         """Return the monotonic time of the next claim; infinite while only an ending handler can make room for one."""
+        if self._has_its_share():
+            return float("inf")
         if self._alone_next:
             return self._at if idle else float("inf")
         if time.monotonic() < self._quiet_until:
@@ -92,8 +86,28 @@ class Claiming:
         """Somebody added jobs: ask at once, and once more when the notifier's window is over."""
         self._at, self._echo_at = 0.0, time.monotonic() + ECHO
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether this worker has claimed all that it was started for."""
+        return self._has_its_share() or (self._options.is_burst and self._found_nothing)
+
+    def returned(self, jobs: int) -> None:
+        """Note that so many jobs were given back unstarted: they may be claimed again."""
+        self.taken -= jobs
+
     def room(self) -> int:
         """Return how many jobs would be claimed now."""
+        if self._options.once:
+            return self._options.batch_size or self._settings.batch_size or BATCH
+        return int(min(self._room(), self._left()))
+
+    def _has_its_share(self) -> bool:
+        return self._left() <= 0 or (self._options.once and self.taken > 0)
+
+    def _left(self) -> float:
+        return float("inf") if self._options.max_jobs is None else self._options.max_jobs - self.taken
+
+    def _room(self) -> int:
         limit = self.pace.limit(self._slots.room(), self._slots.held(), self._slots.size)
         spare = self._slots.spare_threads()
         return min(limit, spare) if self._slots.size > MOST_THREADS and spare > 0 else limit
@@ -108,7 +122,7 @@ class Claiming:
     def next(self, worker_id: int, label: str, *, idle: bool) -> Claim | None:
         """Return what to ask for now; None while there is no room or it is too early."""
         now = time.monotonic()
-        if now < self._at:
+        if now < self._at or self._has_its_share():
             return None
         alone = self._alone_next or self._is_quiet(worker_id, label, now, idle)
         if alone:
@@ -119,7 +133,9 @@ class Claiming:
 
     def answered(self, claim: Claim, jobs: list[ClaimedJob], sent_at: float, *, idle: bool) -> None:
         """Plan from a claim's answer: go on while jobs come, then try one that must run alone, then sleep."""
-        self.found_nothing = not jobs and (bool(claim.crashed) or not idle)
+        self.has_answer = True
+        self.taken += len(jobs)
+        self._found_nothing = not jobs and (bool(claim.crashed) or not idle)
         if claim.crashed:
             self._alone_next, self._quiet_until, self._quiet_for = False, 0.0, QUIET_FOR
         if jobs:

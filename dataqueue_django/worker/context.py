@@ -13,6 +13,7 @@ from ..exceptions import InvalidOutput, InvalidPayload, InvalidProgress, shown
 from .signal import AbortSignal
 
 MESSAGE_BYTES = 1024
+INT64 = 2**63
 
 
 class JobContext:
@@ -56,8 +57,8 @@ class JobContext:
     def progress(self, done: int, total: int, message: str | None = None) -> None:
         """Report that `done` of `total` pieces are finished; both are kept beside the percentage."""
         counts = (done, total)
-        if any(type(n) is not int for n in counts) or total < 0 or not 0 <= done <= max(total, 0):
-            raise InvalidProgress(f"progress is {shown(done)} of {shown(total)}; expected 0 <= done <= total.")
+        if any(type(n) is not int for n in counts) or not 0 <= done <= total < INT64:
+            raise InvalidProgress(f"progress is {shown(done)} of {shown(total)}; expected 0 <= done <= total < 2**63.")
         percent = 100 if total == 0 else done * 100 // total
         self._report(percent, message, {"done": done, "total": total})
 

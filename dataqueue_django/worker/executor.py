@@ -6,7 +6,6 @@ from typing import Any
 
 from ..domain.records import ClaimedJob, FailureReason
 from ..domain.transitions import UNSET, Fault
-from ..exceptions import InvalidPayload
 from ..handlers import Handler
 from .context import JobContext, checked_output
 from .outcomes import Completed, Failed, Outcome, fault_of, outcome_of_error
@@ -18,7 +17,7 @@ def run_sync(job: ClaimedJob, handler: Handler | None, context: JobContext) -> O
         return no_handler(job)
     try:
         args, kwargs = _arguments(job, handler, context)
-    except InvalidPayload as error:
+    except BaseException as error:  # a payload type's own code may raise anything
         return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
     try:
         return _completed(handler.function(*args, **kwargs), context)
@@ -30,7 +29,7 @@ async def run_async(job: ClaimedJob, handler: Handler, context: JobContext) -> O
     """Run an async handler on this loop. Whatever it raises, cancellation included, is an outcome."""
     try:
         args, kwargs = _arguments(job, handler, context)
-    except InvalidPayload as error:
+    except BaseException as error:  # a payload type's own code may raise anything
         return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
     try:
         return _completed(await handler.function(*args, **kwargs), context)

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..announcing import Announce, announcer, facts_of, is_heard
 from ..domain.changes import Alternatives, Committed, Verdict
 from ..domain.records import Claim, ClaimedJob, FailureReason
 from ..domain.transitions import Execution, Fault, fail
-from ..logs import state_change
 from ..logs import worker as logger
 from ..stores import Store
 from .begun import BegunTable
@@ -40,9 +40,10 @@ class Outgoing:
 class Finisher:
     """The outcomes that are not stored yet."""
 
-    def __init__(self, store: Store, begun: BegunTable | None) -> None:
+    def __init__(self, store: Store, begun: BegunTable | None, announce: Announce | None = None) -> None:
         self._store = store
         self._begun = begun
+        self._announce = announce or announcer(store)
         self._outgoing: list[Outgoing] = []
         self.claim_unknown = False
         """Whether the last exchange may have claimed jobs that it did not return."""
@@ -143,7 +144,7 @@ class Finisher:
                 continue
             settled.add(out)
             if result.applied or (out.unsure and self._was_stored(out)):
-                self._log(out, result.choice or 0)
+                self._tell(out, result.choice or 0)
             else:
                 logger.info("job %d was lost: execution %d no longer owns it", out.job.id, out.job.claim_seq)
             if self._begun is not None:
@@ -166,9 +167,8 @@ class Finisher:
         out.pauses += 1
         out.not_before = time.monotonic() + pause
 
-    @staticmethod
-    def _log(out: Outgoing, choice: int) -> None:
-        event, facts = out.item[choice].event, out.item[choice].metadata or {}
-        if event is not None:
-            reason = facts.get("failureReason", facts.get("reason"))
-            state_change(event, job_id=out.job.id, job_type=out.job.job_type, attempt=out.job.attempts, reason=reason)
+    def _tell(self, out: Outgoing, choice: int) -> None:
+        change, job = out.item[choice], out.job
+        if change.event is not None and is_heard(change.event):
+            facts = {"attempt": job.attempts, **facts_of(change)}
+            self._announce(change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)

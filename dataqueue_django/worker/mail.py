@@ -63,7 +63,9 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Finish what runs and end."""
+    """Finish what runs within so many seconds, and end."""
+
+    within: float
 
 
 @dataclass(frozen=True, slots=True)

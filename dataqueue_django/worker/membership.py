@@ -11,7 +11,7 @@ from ..conf import WorkerSettings
 from ..domain.changes import Alternatives, Verdict
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import expire, stop
-from ..domain.records import Worker
+from ..domain.records import Kind, Worker
 from ..domain.transitions import Execution, release
 from ..stores import Store
 from .begun import BegunTable
@@ -83,7 +83,12 @@ class Membership:
         ]
         return all(result.verdict is not Verdict.BUSY for result in self._store.commit(items, wait=False))
 
-    def leave(self) -> None:
-        """Expire the own row: nothing of this worker is left to be observed."""
+    def leave(self, *, keep_row: bool) -> None:
+        """Expire the own row: nothing of this worker is left to be observed.
+
+        Unless it is to be kept for people to see, it goes; but not while a job refers to it, which others take back.
+        """
         self._store.commit([(expire(self.id),)])
+        if not keep_row:
+            self._store.remove(Kind.WORKER, [self.id])
         self.row = None

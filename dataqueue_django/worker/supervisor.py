@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 
 from ..domain.liveness import expire
 from ..logs import worker as logger
-from ..queue import JobQueue
+from ..queue.base import QueueBase
 from ..queue.taking_back import take_back
+from .announcer import LAST_RECEIVERS, Announcer
 from .begun import BegunTable
 from .mail import ExitCode
 
@@ -61,20 +63,24 @@ class Asked:
 
 
 class Supervisor:
-    """Keeps `processes` children running. `run` blocks until all have ended for good and returns the exit code."""
+    """Keeps `processes` children running. `run` blocks until all have ended for good and returns the exit code.
+
+    With `finite` a child that ends with code 0 has done its part and is not replaced.
+    """
 
     def __init__(
         self,
-        queue: JobQueue,
+        queue: QueueBase,
         command: Callable[[int], Sequence[str]],
         processes: int,
         *,
-        burst: bool = False,
+        finite: bool = False,
         changed_files: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self._queue = queue
         self._command = command
-        self._burst = burst
+        self._finite = finite
+        self._announcer = Announcer(queue.store.alias)
         self._changed_files = changed_files
         self._news: SimpleQueue[Died | Asked] = SimpleQueue()
         self._children: dict[int, Child] = {}
@@ -92,12 +98,15 @@ class Supervisor:
 
     def run(self) -> int:
         """Start the children and look after them."""
-        with self._session:
-            while self._children or self._restarts or self._has_to_bury():
-                self._start_due()
-                self._handle(self._next_news())
-                self._bury()
-                self._reload_if_changed()
+        try:
+            with self._session:
+                while self._children or self._restarts or self._has_to_bury():
+                    self._start_due()
+                    self._handle(self._next_news())
+                    self._bury()
+                    self._reload_if_changed()
+        finally:
+            self._announcer.close(within=LAST_RECEIVERS)
         return self._exit_code()
 
     def _has_to_bury(self) -> bool:
@@ -153,7 +162,7 @@ class Supervisor:
 
     def _plan_restart(self, child: Child) -> None:
         code = child.process.returncode
-        if self._signals or code == ExitCode.USAGE or (code == ExitCode.DRAINED and self._burst):
+        if self._signals or code == ExitCode.USAGE or (code == ExitCode.DRAINED and self._finite):
             # One that was still starting dies of the signal itself, which is as good as a drained one: it held nothing.
             unborn = -code in self._signals and not child.begun.worker_id
             self._codes.append(int(ExitCode.DRAINED) if unborn else code)
@@ -184,12 +193,20 @@ class Supervisor:
         if not worker_id:
             return
         store, crash_limit = self._queue.store, self._queue.settings.worker.crash_limit
+        take = partial(
+            take_back,
+            store,
+            worker_id,
+            begun=child.begun.had_begun,
+            crash_limit=crash_limit,
+            announce=self._announcer.announce,
+        )
         # Before the row expires, for then other workers take back as well and know nothing of what had begun; and after
         # it, for a claim that was still on its way.
-        while take_back(store, worker_id, begun=child.begun.had_begun, crash_limit=crash_limit):
+        while take():
             pass
         store.commit([(expire(worker_id),)])
-        while take_back(store, worker_id, begun=child.begun.had_begun, crash_limit=crash_limit):
+        while take():
             pass
 
     def _forget(self, child: Child) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from ..announcing import Announce, announcer
 from ..conf import AliasSettings
 from ..domain.filters import JobFilter
 from ..domain.liveness import PeerWatch, expire
@@ -18,9 +19,10 @@ from ..stores import Store
 class Upkeep:
     """One observer's rounds. Each statement stands for itself; another worker doing the same at once does no harm."""
 
-    def __init__(self, store: Store, settings: AliasSettings) -> None:
+    def __init__(self, store: Store, settings: AliasSettings, announce: Announce | None = None) -> None:
         self._store = store
         self._settings = settings
+        self._announce = announce or announcer(store)
         self._watch = PeerWatch()
 
     def round(self, me: int, unbroken_since: float) -> int:
@@ -33,7 +35,8 @@ class Upkeep:
         expired += self._expire_silent(peers, asked_at, unbroken_since)
         gone = without_worker(holders, workers, expired)
         reclaimed = sum(
-            take_back(self._store, id, crash_limit=self._settings.worker.crash_limit) for id in sorted(gone)
+            take_back(self._store, id, crash_limit=self._settings.worker.crash_limit, announce=self._announce)
+            for id in sorted(gone)
         )
         self._forget_old(expired)
         return reclaimed

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .album_check import AlbumCheck
 from .children import (
     Children,
     DemoError,
@@ -113,8 +114,11 @@ class Check:
         self._import_it_again(first)
         self._import_with_bad_rows()
         self._import_what_cannot_be()
+        album = AlbumCheck(self._visitor, self._expect, self._finished, self._ask)
+        album.with_a_worker()
         stop([worker], within=10)
         self._expect("a worker that is asked to stop ends with code 0", worker.process.returncode == 0)
+        album.without_a_worker()
         self._kill_a_worker()
 
     def _prepare(self) -> None:
@@ -242,7 +246,7 @@ class Check:
         return self._visitor.upload(self._visitor.get("/"), UPLOAD_ACTION, name, data)
 
     def _finished(self, page: Page) -> Page:
-        """Come back to an import's page until it stops reloading; it must open each time."""
+        """Come back to a page until it stops reloading; it must open each time."""
         last = page
 
         def has_ended() -> bool:
@@ -253,7 +257,7 @@ class Check:
             return not last.reloads
 
         alive = [self._server, self._children[-1]]
-        wait_until(has_ended, "an import ends", alive=alive, within=IMPORTED_WITHIN)
+        wait_until(has_ended, "an import or the album is finished", alive=alive, within=IMPORTED_WITHIN)
         return last
 
     @staticmethod

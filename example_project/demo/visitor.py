@@ -64,13 +64,22 @@ class Visitor:
         body = urlencode({"csrfmiddlewaretoken": _token(page, action), **(fields or {})})
         return self.post(action, body.encode(), "application/x-www-form-urlencoded")
 
-    def upload(self, page: Page, action: str, name: str, data: bytes) -> Page:
+    def download(self, path: str) -> bytes:
+        """Return the bytes of a file, or nothing when there is none."""
+        try:
+            with self._opener.open(urljoin(self._base, path), timeout=PATIENCE) as answer:
+                return bytes(answer.read())
+        except HTTPError as error:
+            with error:
+                return b""
+
+    def upload(self, page: Page, action: str, name: str, data: bytes, field: str = "file") -> Page:
         """Send the upload form of `page` with a file."""
         boundary = secrets.token_hex(16)
         part = f"--{boundary}\r\nContent-Disposition: form-data; name="
         head = (
             f'{part}"csrfmiddlewaretoken"\r\n\r\n{_token(page, action)}\r\n'
-            f'{part}"file"; filename="{name}"\r\nContent-Type: text/csv\r\n\r\n'
+            f'{part}"{field}"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
         )
         body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
         return self.post(action, body, f"multipart/form-data; boundary={boundary}")

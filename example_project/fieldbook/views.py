@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import user_passes_test
-from django.core.exceptions import PermissionDenied
 from django.core.files.base import ContentFile
 from django.db import transaction
 from django.db.models.fields.files import FieldFile
@@ -18,6 +13,8 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
+
+from example_project.access import open_in_demo
 
 from .forms import UploadForm
 from .jobs import import_airports
@@ -28,19 +25,6 @@ SHIPPED = Path(__file__).parent / "data" / "airports.csv"
 SHOWN_IMPORTS = 20
 SHOWN_REJECTS = 50
 REFRESH_SECONDS = 1
-
-
-def open_in_demo(permission: str) -> Callable[[Any], Any]:
-    """Let everybody in while DEBUG is on; otherwise only users with `permission`, and ask the others to log in."""
-
-    def may(user: Any) -> bool:
-        if settings.DEBUG or user.has_perm(permission):
-            return True
-        if user.is_authenticated:
-            raise PermissionDenied
-        return False
-
-    return user_passes_test(may, login_url="admin:login")
 
 
 @require_safe

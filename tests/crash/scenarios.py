@@ -27,7 +27,8 @@ from dataqueue_django.queue import JobQueue
 from dataqueue_django.queue.taking_back import take_back
 from dataqueue_django.stores.base import Store
 from dataqueue_django.testing.contract.watching import replay
-from dataqueue_django.worker.processor import Processor, ProcessorOptions
+from dataqueue_django.worker.loop import WorkerLoop
+from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.jobs import act
 from tests.app.models import BusinessRow
 from tests.crash.points import UNSEEN, Trap, Watch, normalised
@@ -78,7 +79,7 @@ class Trial:
         given = get_queue()
         settings = replace(given.settings, worker=replace(given.settings.worker, **clocks))
         queue = JobQueue(given.store, settings, given.handlers, given.notifier)
-        processor = Processor(queue, ProcessorOptions(worker_id=label, queues=(self.queue,), concurrency=2))
+        processor = WorkerLoop(queue, ProcessorOptions(worker_id=label, queues=(self.queue,), concurrency=2))
         end = processor.give_back if at_once else processor.stop
         observer = threading.Thread(target=_observe, args=(until or self.all_ended, end), name=UNSEEN, daemon=True)
         observer.start()
@@ -458,7 +459,7 @@ SCENARIOS: dict[str, Scenario] = {
 def dies_at_work(name: str) -> None:
     """A worker with a name that is killed by its job, in a queue of that name."""
     act.using(queue=name).enqueue(acts=["die", "ok"])
-    Processor(get_queue(), ProcessorOptions(worker_id=name, queues=(name,))).run()
+    WorkerLoop(get_queue(), ProcessorOptions(worker_id=name, queues=(name,))).run()
 
 
 def comes_back(name: str) -> None:

@@ -85,7 +85,7 @@ def test_what_is_normalised(value: Any, expected: Any) -> None:
         ([UUID(int=1)], "payload[0] is a UUID"),
         ({"tags": {1, 2}}, "payload.tags is a set"),
         ({"raw": b"abc"}, "payload.raw is a bytes"),
-        (object(), "payload is a object"),
+        (object(), "payload is an object"),
         ({"name": lazystr("x")}, "payload.name is a lazy"),
         (Silent(), "payload is a Silent"),
         ({"a": {1: "x"}}, "payload.a has the key 1 of type int"),

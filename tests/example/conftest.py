@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dataqueue_django import get_queue
-from dataqueue_django.worker.claiming import ProcessorOptions
-from dataqueue_django.worker.processor import Processor
+from dataqueue_django.worker.loop import WorkerLoop
+from dataqueue_django.worker.options import ProcessorOptions
 
 HEADER = "iata,name,city,state,country,latitude,longitude"
 
@@ -25,7 +25,7 @@ def fieldbook(settings: Any, tmp_path: Path) -> Path:
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.FIELDBOOK_ROWS_PER_SECOND = 0
     settings.FILE_UPLOAD_HANDLERS = [
-        "example_project.fieldbook.uploads.BoundedUploadHandler",
+        "example_project.uploads.BoundedUploadHandler",
         "django.core.files.uploadhandler.MemoryFileUploadHandler",
         "django.core.files.uploadhandler.TemporaryFileUploadHandler",
     ]
@@ -37,7 +37,7 @@ def work(transactional_db: None) -> Callable[[], None]:
     """Run all jobs that are ready, and those that they lead to, with a real worker."""
 
     def run() -> None:
-        assert Processor(get_queue(), ProcessorOptions(burst=True, poll_interval=0.05)).run() == 0
+        assert WorkerLoop(get_queue(), ProcessorOptions(burst=True, poll_interval=0.05)).run() == 0
 
     return run
 

@@ -17,7 +17,7 @@ from django.urls import reverse
 from dataqueue_django import get_queue
 from example_project.fieldbook.models import Airport, Import
 from example_project.fieldbook.reading import MAX_BYTES
-from example_project.fieldbook.uploads import BoundedUploadHandler
+from example_project.uploads import BoundedUploadHandler
 
 from .conftest import csv_file
 
@@ -225,6 +225,8 @@ class TestHostileCells:
 
 
 def test_an_upload_is_not_kept_beyond_the_limit() -> None:
-    handler = BoundedUploadHandler()
-    assert handler.receive_data_chunk(b"x", MAX_BYTES) == b"x"
-    assert handler.receive_data_chunk(b"x", MAX_BYTES + 1) is None
+    for field, most in (("file", MAX_BYTES), ("photo", 10 * 2**20), ("unknown", 0)):
+        handler = BoundedUploadHandler()
+        handler.new_file(field, "a.csv", "text/csv", None)
+        assert handler.receive_data_chunk(b"x", most) == b"x"
+        assert handler.receive_data_chunk(b"x", most + 1) is None

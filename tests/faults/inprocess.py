@@ -16,8 +16,8 @@ from dataqueue_django.notify.base import SilentNotifier
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.worker.begun import BegunTable
-from dataqueue_django.worker.claiming import ProcessorOptions
-from dataqueue_django.worker.processor import Processor
+from dataqueue_django.worker.loop import WorkerLoop
+from dataqueue_django.worker.options import ProcessorOptions
 from tests.harness.workers import PATIENCE, wait_until
 
 SHORT = WorkerSettings(heartbeat=0.2, lease=1.5, reap_every=0.3, poll_interval=0.02, drain=10)
@@ -26,7 +26,7 @@ SHORT = WorkerSettings(heartbeat=0.2, lease=1.5, reap_every=0.3, poll_interval=0
 class Running:
     """A processor at work in a thread of its own."""
 
-    def __init__(self, processor: Processor) -> None:
+    def __init__(self, processor: WorkerLoop) -> None:
         self.processor = processor
         self.code: int | None = None
         self.error: BaseException | None = None
@@ -110,7 +110,7 @@ class Workshop:
     ) -> Running:
         """Start a worker."""
         options = ProcessorOptions(concurrency=concurrency, burst=burst)
-        running = Running(Processor(self.queue_with(**settings), options, begun))
+        running = Running(WorkerLoop(self.queue_with(**settings), options, begun))
         self.started.append(running)
         return running
 

@@ -14,7 +14,7 @@ from django.db import connections, transaction
 
 from dataqueue_django.domain.records import JobStatus
 from dataqueue_django.worker.connections import ThreadConnections
-from dataqueue_django.worker.processor import Processor
+from dataqueue_django.worker.loop import WorkerLoop
 from tests.app.models import BusinessRow
 from tests.faults.fleet import TRIALS
 from tests.faults.inprocess import Workshop
@@ -131,9 +131,9 @@ def test_a_slot_that_is_freed_late_is_filled_at_once(
 ) -> None:
     """The outcome may be stored before the thread has tidied up; nothing else wakes the worker then."""
     asleep, tidied, hour = Event(), Event(), 3600.0
-    next_letter = Processor._next_letter
+    next_letter = WorkerLoop._next_letter
 
-    def noticing(self: Processor, seconds: float) -> object:
+    def noticing(self: WorkerLoop, seconds: float) -> object:
         if seconds > hour / 4:
             asleep.set()
         letter = next_letter(self, seconds)
@@ -146,9 +146,9 @@ def test_a_slot_that_is_freed_late_is_filled_at_once(
     async def asks_on_the_loop() -> None:
         await sync_to_async(asks_in_thread)()
 
-    monkeypatch.setattr(Processor, "_next_letter", noticing)
+    monkeypatch.setattr(WorkerLoop, "_next_letter", noticing)
     monkeypatch.setattr(ThreadConnections, "after", lambda self: tidied.wait(PATIENCE))
-    monkeypatch.setattr("dataqueue_django.worker.processor.LONGEST_SLEEP", hour)
+    monkeypatch.setattr("dataqueue_django.worker.loop.LONGEST_SLEEP", hour)
     workshop.handle("asks", asks_in_thread if kind == "sync" else asks_on_the_loop)
     first, second = workshop.add("asks"), workshop.add("asks")
     with workshop.working(concurrency=1, lease=hour, reap_every=hour, poll_interval=hour, heartbeat=hour / 2):

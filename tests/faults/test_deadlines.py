@@ -94,11 +94,12 @@ def stick(workshop: Workshop, timeout: float = 0.05) -> list[int]:
 
 def test_a_supervised_worker_whose_slots_are_all_stuck_ends(workshop: Workshop) -> None:
     ids = stick(workshop)
-    running = workshop.start(concurrency=2, begun=BegunTable.create(), wedged_after=0.3)
+    begun = BegunTable.create()
+    running = workshop.start(concurrency=2, begun=begun, wedged_after=0.3)
     assert running.wait() == ExitCode.WEDGED
     assert {job.failure_reason for job in workshop.store.get(ids)} == {"timeout"}
     assert not workshop.live_workers()
-    running.processor._begun.close()  # type: ignore[union-attr]
+    begun.close()
 
 
 def test_a_worker_with_one_slot_left_does_not_end(workshop: Workshop) -> None:

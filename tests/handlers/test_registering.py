@@ -121,7 +121,7 @@ def test_arguments_become_a_payload() -> None:
     assert shape.payload_from((7,), {"copy_to": "x"}) == {"order_id": 7, "copy_to": "x"}
     assert shape.arguments({"order_id": 7}) == ((), {"order_id": 7})
     assert shape_of(whole, takes_context=False).payload_from(({"a": 1},), {}) == {"a": 1}
-    assert shape_of(whole, takes_context=False).arguments([1]) == (([1],), {})
+    assert shape_of(whole, takes_context=False).arguments([1]) == ((), {"payload": [1]})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,8 @@ def test_arguments_become_a_payload() -> None:
 )
 def test_arguments_that_do_not_fit_are_named(args: tuple[Any, ...], kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidPayload, match=message):
-        shape_of(with_context, takes_context=True).payload_from(args, kwargs)
+        shape = shape_of(with_context, takes_context=True)
+        shape.encode(shape.payload_from(args, kwargs))
 
 
 def positional_only(order_id: int, /) -> None: ...

@@ -191,10 +191,8 @@ WRONG: dict[str, Try] = {
     "a list of types": Try(lambda q: q.add_job(["a"], allow_unknown=True), InvalidJob, "job_type is ['a']"),  # type: ignore[arg-type]
     "a lazy type": Try(lambda q: q.add_job(lazystr("a"), allow_unknown=True), InvalidJob, "expected a name"),
     "an unknown type": Try(lambda q: q.add_job("states.jbo"), InvalidJob, f"Did you mean '{JOB_TYPE}'"),
-    "a type that will not be printed": Try(
-        lambda q: q.add_job(Speechless()), InvalidJob, "type <Speechless that cannot be shown>"
-    ),  # type: ignore[arg-type]
-    "a huge number for a type": Try(lambda q: q.add_job(HUGE), InvalidJob, "type <int that cannot be shown>"),  # type: ignore[arg-type]
+    "a type that will not be printed": Try(lambda q: q.add_job(Speechless()), InvalidJob, "type <Speechless>"),  # type: ignore[arg-type]
+    "a huge number for a type": Try(lambda q: q.add_job(HUGE), InvalidJob, "type <int>"),  # type: ignore[arg-type]
     "a forged type": Try(lambda q: q.add_job(Forger()), InvalidJob, r"x\nERROR forged\r\x1b[31m\u202e"),  # type: ignore[arg-type]
     # options
     "an unknown option": adding(InvalidJob, "'max_attemps'. Did you mean 'max_attempts'", max_attemps=3),
@@ -210,16 +208,14 @@ WRONG: dict[str, Try] = {
     "a decimal priority": adding(InvalidJob, "priority is Decimal('1')", priority=Decimal(1)),
     "a huge timeout": adding(InvalidJob, "timeout is", timeout=HUGE),
     "a decimal timeout": adding(InvalidJob, "timeout is Decimal('1')", timeout=Decimal(1)),
-    "a timeout that will not be printed": adding(
-        InvalidJob, "timeout is <Speechless that cannot be shown>", timeout=Speechless()
-    ),
+    "a timeout that will not be printed": adding(InvalidJob, "timeout is <Speechless>", timeout=Speechless()),
     "a complex delay": adding(InvalidJob, "retry_delay is 1j", retry_delay=1j),
     "an unknown backoff": adding(InvalidJob, "Did you mean 'linear'", retry_backoff="lineer"),
     "a huge backoff": adding(InvalidJob, "retry_backoff is", retry_backoff=HUGE),
     "a queue of bytes": adding(InvalidJob, "queue is b'mail'", queue=b"mail"),
     "a queue of half a character": adding(InvalidJob, r"queue is '\ud83d'", queue="\ud83d"),
     "a recursive queue": adding(InvalidJob, "queue is [[...]]", queue=recursive()),
-    "a deep queue": adding(InvalidJob, "queue is <list that cannot be shown>", queue=nested(100_000)),
+    "a deep queue": adding(InvalidJob, "queue is <list>", queue=nested(100_000)),
     "a wide queue": adding(InvalidJob, "queue is [0, 0", queue=[0] * 10**6),
     "a callable key": adding(InvalidJob, "idempotency_key is <built-in function len>", idempotency_key=len),
     "a key of 10 kB": adding(InvalidJob, "1 to 255 characters", idempotency_key="k" * 10_000),

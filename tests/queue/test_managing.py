@@ -329,9 +329,12 @@ def test_an_actor_that_cannot_be_kept(queue: JobQueue, actor: Any) -> None:
         queue.cancel_job(job_id, actor=actor)
 
 
-def test_every_change_has_its_log_line(queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_change_has_its_log_line(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks: Any
+) -> None:
     job_id = job_in(queue, State.READY)
-    with caplog.at_level(logging.INFO, logger="dataqueue_django.jobs"):
+    captured = django_capture_on_commit_callbacks(using=queue.alias, execute=True)
+    with caplog.at_level(logging.INFO, logger="dataqueue_django.jobs"), captured:
         queue.edit_job(job_id, priority=1)
         queue.cancel_job(job_id)
         queue.cancel_job(job_id)

@@ -251,6 +251,11 @@ class TestPostgresPlans:
                 assert (len(jobs), all(answer.applied for answer in results)) == (20, True)
         assert len(sent) == 2
 
+    def test_what_is_ready(self, filled: PortableStore) -> None:
+        [one] = self.unprepared(filled, lambda: filled.backlogs(now=NOW))
+        self.reads(one, "dataqueue_job_later")
+        assert one.indexes & {"dataqueue_job_lane", "dataqueue_job_claimable"}  # either holds just the claimable ones
+
     # -- helpers
 
     def plan_of(self, store: PortableStore, words: str, act: Callable[[], Any]) -> Plan:
@@ -330,6 +335,10 @@ class TestSqlitePlans:
         [jobs] = self.plans(filled, "tag", lambda: filled.query(JobFilter(tags=TagMatch(("rare",), mode))))
         assert "SCAN" not in jobs
         assert "(tag=?)" in jobs
+
+    def test_what_is_ready(self, filled: PortableStore) -> None:
+        [one] = self.plans(filled, "UNION ALL", lambda: filled.backlogs(now=NOW))
+        assert one.count("USING INDEX dataqueue_job_la") == 2  # lane and later
 
     def plans(self, store: PortableStore, words: str, act: Callable[[], Any]) -> list[str]:
         """Return the plans of the SELECTs that `act` sends and that hold `words`, values included."""

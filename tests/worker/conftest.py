@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from dataqueue_django.handlers import registry
+from tests.harness.fixtures import alias, ledger, store, workers
+
+__all__ = ["alias", "ledger", "store", "workers"]
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ from django.db import connections
 
 from dataqueue_django import get_queue
 from dataqueue_django.domain.records import JobStatus
-from dataqueue_django.worker import processor as module
-from dataqueue_django.worker.processor import Processor, ProcessorOptions
+from dataqueue_django.worker import leaving as module
+from dataqueue_django.worker.loop import WorkerLoop
+from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.jobs import act
 from tests.harness.workers import wait_until
 
@@ -21,7 +22,7 @@ def test_giving_back_at_once_takes_no_longer_than_the_store(any_alias: str, monk
     monkeypatch.setattr(module, "LAST_SECONDS", 3600.0)
     queue = get_queue(any_alias)
     added = act.using(alias=any_alias).enqueue(acts=["sleep:60"])
-    processor = Processor(queue, ProcessorOptions(concurrency=1))
+    processor = WorkerLoop(queue, ProcessorOptions(concurrency=1))
 
     def run() -> None:
         processor.run()

@@ -158,7 +158,9 @@ def test_not_even_a_base_exception_escapes(run: Any, error: BaseException) -> No
     assert run(raising(error)).error_history[0]["type"] == type(error).__name__
 
 
-@pytest.mark.parametrize("error", [Unprintable(), SpeaksRudely(), ValueError("a\x00b\ud800c"), ValueError("x" * 5_000_000)])
+@pytest.mark.parametrize(
+    "error", [Unprintable(), SpeaksRudely(), ValueError("a\x00b\ud800c"), ValueError("x" * 5_000_000)]
+)
 def test_an_error_is_kept_whatever_its_text_is(run: Any, error: BaseException) -> None:
     failed = run(raising(error))
     message = failed.error_history[0]["message"]

@@ -15,9 +15,10 @@ from dataqueue_django.domain.records import Claim, NewJob, Worker
 from dataqueue_django.exceptions import JobAborted, JobStateError
 from dataqueue_django.handlers import registry
 from dataqueue_django.queue import JobQueue
-from dataqueue_django.worker.claiming import QUIET_FOR, Claiming, ProcessorOptions
+from dataqueue_django.worker.claiming import QUIET_FOR, Claiming
+from dataqueue_django.worker.loop import WorkerLoop
+from dataqueue_django.worker.options import ProcessorOptions
 from dataqueue_django.worker.outcomes import Released, outcome_of_error
-from dataqueue_django.worker.processor import Processor
 from dataqueue_django.worker.signal import AbortReason
 from dataqueue_django.worker.slots import Slots
 from tests.harness.workers import wait_until
@@ -32,7 +33,7 @@ def queue(any_alias: str) -> JobQueue:
 
 
 def burst(queue: JobQueue, **options: Any) -> int:
-    return Processor(queue, ProcessorOptions(burst=True, **options)).run()
+    return WorkerLoop(queue, ProcessorOptions(burst=True, **options)).run()
 
 
 def test_runs_both_kinds_of_handler_until_nothing_is_left(queue: JobQueue) -> None:
@@ -165,7 +166,7 @@ def test_a_job_forgotten_under_a_live_worker_comes_back(queue: JobQueue, setting
     @job("running.later")
     def later() -> None: ...
 
-    processor = Processor(queue)
+    processor = WorkerLoop(queue)
     ended: list[int] = []
     thread = threading.Thread(target=lambda: ended.append(processor.run()))
     thread.start()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -13,17 +15,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
 from ... import conf
-from ...exceptions import DataQueueError, did_you_mean, shown
+from ...exceptions import ConfigurationError, did_you_mean
 from ...logs import show_on_console
 from ...queue import JobQueue, get_queue
-from ...worker.claiming import ProcessorOptions
+from ...worker.loop import WorkerLoop
 from ...worker.mail import ExitCode
-from ...worker.processor import Processor
+from ...worker.options import GIVEN, READ, ProcessorOptions, check_job_types, options_from, whole
 from ...worker.reload import ChangedFiles
 from ...worker.supervisor import Lifeline, Supervisor, inherited
 
-MOST = 10_000
-LONGEST_LABEL = 200
+MOST_PROCESSES = 1_000
 
 
 class Command(BaseCommand):
@@ -42,13 +43,29 @@ class Command(BaseCommand):
         parser.add_argument(
             "--job-types", type=_names, default=(), metavar="A,B", help="only these job types (default: all known)"
         )
-        parser.add_argument("--concurrency", type=_count, help="jobs run at once per process (default: 3)")
-        parser.add_argument("--processes", type=_count, default=1, help="worker processes, restarted when they die")
-        parser.add_argument("--batch-size", type=_count, help="most jobs per claim (default: automatic)")
         parser.add_argument(
-            "--poll-interval", type=_seconds, metavar="SECONDS", help="pause of an idle worker (default: automatic)"
+            "--concurrency", type=_number("concurrency"), help="jobs run at once per process (default: 3)"
+        )
+        parser.add_argument(
+            "--processes", type=_processes, default=1, help="worker processes, restarted when they die (default: 1)"
+        )
+        parser.add_argument(
+            "--batch-size", type=_number("batch_size"), help="most jobs per claim (default: automatic, 10 with --once)"
+        )
+        parser.add_argument(
+            "--poll-interval",
+            type=_number("poll_interval", float),
+            metavar="SECONDS",
+            help="pause of an idle worker (default: automatic)",
         )
         parser.add_argument("--burst", action="store_true", help="end when nothing is left to do")
+        parser.add_argument("--once", action="store_true", help="work on one batch, then end")
+        parser.add_argument(
+            "--max-jobs", type=_number("max_jobs"), metavar="N", help="end after N jobs; of each process by itself"
+        )
+        parser.add_argument(
+            "--no-wait", action="store_false", dest="wait", help="fail if the database cannot be reached at the start"
+        )
         parser.add_argument("--worker-id", metavar="LABEL", help="what to call this worker (default: host-pid)")
         parser.add_argument("--alias", default=conf.DEFAULT_ALIAS, help="alias in the DATAQUEUE setting")
         parser.add_argument("--reload", action="store_true", default=None, help="restart when code changes")
@@ -60,81 +77,114 @@ class Command(BaseCommand):
         """Run, and end the process with the worker's exit code."""
         show_on_console(given["verbosity"])
         queue = _queue(given["alias"])
-        problem = queue.store.problem()
-        if problem:
-            raise CommandError(problem, returncode=int(ExitCode.FAILED))
+        options = _options(queue, given)
         parent = inherited()
-        if parent is None and (given["processes"] > 1 or _reloads(given["reload"])):
+        _check_store(queue, wait=given["wait"] or parent is not None)
+        if parent is None and (given["processes"] > 1 or _reloads(given)):
             self._supervise(queue, given)
         else:
-            self._work(queue, _options(queue, given), parent)
+            self._work(queue, options, parent)
 
     def _work(self, queue: JobQueue, options: ProcessorOptions, parent: Any) -> None:
-        processor = Processor(queue, options, begun=parent[1] if parent else None)
+        loop = WorkerLoop(queue, options, begun=parent[1] if parent else None)
         asked: list[int] = []
 
         def on_signal(signum: int, _frame: Any) -> None:
             asked.append(signum)
             if len(asked) == 1:
-                processor.stop()
+                loop.stop()
             else:
-                processor.give_back(ExitCode(128 + signum))
+                loop.give_back(ExitCode(128 + signum))
 
         _on_signals(on_signal)
         if parent is not None:
-            Lifeline(parent[0], lambda code: processor.give_back(code)).watch()
+            Lifeline(parent[0], lambda code: loop.give_back(code)).watch()
         else:
-            self.stdout.write(f"Worker {processor.label} is ready; press Ctrl+C to stop it.")
-        code = processor.run()
-        _end(int(code), at_once=processor.busy)
+            self._say(f"Worker {loop.label} is ready; press Ctrl+C to stop it.")
+        code = loop.run()
+        _end(int(code), at_once=loop.busy)
 
     def _supervise(self, queue: JobQueue, given: dict[str, Any]) -> None:
-        _options(queue, given)
-        changed = ChangedFiles() if _reloads(given["reload"]) else None
+        changed = ChangedFiles() if _reloads(given) else None
+        finite = given["burst"] or given["once"] or given["max_jobs"] is not None
         supervisor = Supervisor(
-            queue, lambda _: get_child_arguments(), given["processes"], burst=given["burst"], changed_files=changed
+            queue, lambda _: get_child_arguments(), given["processes"], finite=finite, changed_files=changed
         )
         _on_signals(lambda signum, _frame: supervisor.signal(signum))
-        self.stdout.write(f"Supervising {given['processes']} worker process(es); press Ctrl+C to stop.")
+        self._say(f"Supervising {given['processes']} worker process(es); press Ctrl+C to stop.")
         _end(supervisor.run())
+
+    def _say(self, text: str) -> None:
+        """Print a line, whatever the encoding; a reader that is gone is no reason to stop working."""
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        try:
+            self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self.stdout.flush()
+        except BrokenPipeError:
+            _print_to_nobody()
 
 
 def _queue(alias: str) -> JobQueue:
+    known = conf.aliases()
+    if alias not in known:
+        hint = did_you_mean(alias, known) or f" Known: {', '.join(known)}."
+        raise _usage(f"--alias: DATAQUEUE has no alias {alias!r}.{hint}")
     try:
         return get_queue(alias)
-    except DataQueueError as why:
+    except ConfigurationError as why:
         raise _usage(str(why)) from None
 
 
 def _options(queue: JobQueue, given: dict[str, Any]) -> ProcessorOptions:
-    known = queue.handlers.types()
-    for job_type in given["job_types"]:
-        if job_type not in known:
-            hint = did_you_mean(job_type, known) or f" Known: {', '.join(known) or 'none'}."
-            raise _usage(f"--job-types: unknown job type {job_type!r}.{hint}")
-    if given["queues"] and set(given["queues"]) <= set(given["exclude_queues"]):
-        raise _usage("--exclude-queues leaves none of the --queues.")
-    label = given["worker_id"]
-    if label is not None and (not label.isprintable() or not 1 <= len(label.strip()) <= LONGEST_LABEL):
-        raise _usage(f"--worker-id is {shown(label)}; expected 1 to {LONGEST_LABEL} printable characters.")
-    return ProcessorOptions(
-        worker_id=given["worker_id"],
-        queues=given["queues"],
-        exclude_queues=given["exclude_queues"],
-        job_types=given["job_types"],
-        concurrency=given["concurrency"],
-        batch_size=given["batch_size"],
-        poll_interval=given["poll_interval"],
-        burst=given["burst"],
-    )
+    _check_combination(given)
+    most = given["max_jobs"]
+    try:
+        options = options_from({option: given[option] for option in GIVEN if option in given}, _flag)
+        most = None if most is None else READ["max_jobs"]("--max-jobs", most)
+        check_job_types(options.job_types, queue.handlers, _flag)
+    except ConfigurationError as why:
+        raise _usage(str(why)) from None
+    return replace(options, burst=given["burst"], once=given["once"], max_jobs=most)
+
+
+def _check_combination(given: dict[str, Any]) -> None:
+    """One batch is the work of one process, which nothing else ends."""
+    if not given["once"]:
+        return
+    for option, clashes in (
+        ("--burst", given["burst"]),
+        ("--max-jobs", given["max_jobs"] is not None),
+        ("--processes", given["processes"] > 1),
+        ("--reload", given["reload"] is True),
+    ):
+        if clashes:
+            raise _usage(f"--once cannot be combined with {option}.")
+
+
+def _check_store(queue: JobQueue, *, wait: bool) -> None:
+    problem = queue.store.problem()
+    if problem:
+        raise CommandError(problem, returncode=int(ExitCode.FAILED))
+    if wait:
+        return
+    try:
+        queue.get_job(0)
+    except Exception as error:
+        text = f"The queue {queue.alias!r} cannot be reached: {str(error).strip()}"
+        raise CommandError(text, returncode=int(ExitCode.FAILED)) from None
 
 
 def _usage(message: str) -> CommandError:
     return CommandError(message, returncode=int(ExitCode.USAGE))
 
 
-def _reloads(asked: bool | None) -> bool:
-    return asked if asked is not None else django_settings.DEBUG and sys.stdout.isatty()
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+def _reloads(given: dict[str, Any]) -> bool:
+    asked: bool | None = given["reload"]
+    return asked if asked is not None else django_settings.DEBUG and sys.stdout.isatty() and not given["once"]
 
 
 def _on_signals(handler: Callable[[int, Any], None]) -> None:
@@ -144,7 +194,10 @@ def _on_signals(handler: Callable[[int, Any], None]) -> None:
 
 def _end(code: int, *, at_once: bool = False) -> None:
     """End the process; at once when a handler still runs, for Python would wait for its thread."""
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _print_to_nobody()
     sys.stderr.flush()
     if at_once:
         os._exit(code)
@@ -152,27 +205,39 @@ def _end(code: int, *, at_once: bool = False) -> None:
         sys.exit(code)
 
 
+def _print_to_nobody() -> None:
+    """Point standard output at nothing, so that Python does not fail over what it still holds when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise ValueError
-    return names
+    return _argument("queues", tuple(name.strip() for name in text.split(",")))  # type: ignore[no-any-return]
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MOST:
-        raise ValueError
-    return number
+def _number(option: str, kind: type[int] | type[float] = int) -> Callable[[str], Any]:
+    return lambda text: _argument(option, _converted(text, kind))
 
 
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0.001 <= number <= 3600:
-        raise ValueError
-    return number
+def _processes(text: str) -> int:
+    try:
+        return whole(MOST_PROCESSES)("it", _converted(text, int))
+    except ConfigurationError as why:
+        raise ArgumentTypeError(str(why)) from None
 
 
-_names.__name__ = "list of names such as A,B"
-_count.__name__ = f"whole number from 1 to {MOST}"
-_seconds.__name__ = "number of seconds from 0.001 to 3600"
+def _argument(option: str, value: Any) -> Any:
+    """Read what was given for an option; argparse says which one it was."""
+    try:
+        return READ[option]("it", value)
+    except ConfigurationError as why:
+        raise ArgumentTypeError(str(why)) from None
+
+
+def _converted(text: str, kind: type[int] | type[float]) -> Any:
+    """Return the number that a text stands for, or the text itself for the reader to refuse."""
+    try:
+        return kind(text)
+    except ValueError:
+        return text

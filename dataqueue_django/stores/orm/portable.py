@@ -14,8 +14,9 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, Count, Exists, F, OuterRef, Value, When
+from django.db.models import Case, Count, Exists, F, Min, OuterRef, Value, When
 
+from ...domain.backlog import Backlog
 from ...domain.changes import (
     Alternatives,
     Change,
@@ -53,6 +54,7 @@ from ...models import Worker as WorkerRow
 from ..base import Features, PrivateSession, Store
 from . import rows
 from .filters import claimable, conditions
+from .migrated import unapplied
 from .session import PrivateConnection
 
 STAGE_LOT = 1000
@@ -196,6 +198,26 @@ class PortableStore(Store):
             return {(): found.count()}
         return {tuple(row[:-1]): row[-1] for row in found.order_by().values_list(*by).annotate(n=Count("*"))}
 
+    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+        """See Store.backlogs. One statement, so that a job staged meanwhile is neither missed nor counted twice."""
+        at = self._at(now)
+        parts = [
+            self._jobs()
+            .filter(stage=stage, ready_at__lte=at)
+            .order_by()
+            .values_list("queue", "job_type")
+            .annotate(ready=Count("*"), first=Min("ready_at"))
+            for stage in (rows.CLAIMABLE, rows.LATER)
+        ]
+        lanes: dict[tuple[str, str], tuple[int, datetime]] = {}
+        for queue, job_type, ready, first in parts[0].union(parts[1], all=True):
+            before = lanes.get((queue, job_type), (0, first))
+            lanes[queue, job_type] = (before[0] + ready, min(before[1], first))
+        return [
+            Backlog(queue=queue, job_type=job_type, ready=ready, waited=max(0.0, (at - first).total_seconds()))
+            for (queue, job_type), (ready, first) in sorted(lanes.items())
+        ]
+
     def now(self) -> datetime:
         """See Store.now."""
         return self._at(None)
@@ -276,12 +298,15 @@ class PortableStore(Store):
         """See Store.problem."""
         try:
             tables = set(self.connection.introspection.table_names())
+            behind = unapplied(self.connection)
         except (OperationalError, InterfaceError):
             return None
         missing = sorted(model._meta.db_table for model in TABLES if model._meta.db_table not in tables)
-        if not missing:
-            return None
-        return f"The database {self.database!r} has no table {missing[0]}; run `manage.py migrate`."
+        if missing:
+            return f"The database {self.database!r} has no table {missing[0]}; run `manage.py migrate`."
+        if behind:
+            return f"The database {self.database!r} lacks the migration {', '.join(behind)}; run `manage.py migrate`."
+        return None
 
     def is_lost_connection(self, error: BaseException) -> bool:
         """See Store.is_lost_connection. Lock timeouts, deadlocks and a busy SQLite file count: repeat the call."""
@@ -302,6 +327,13 @@ class PortableStore(Store):
     def in_transaction(self) -> bool:
         """See Store.in_transaction."""
         return self.connection.in_atomic_block
+
+    def transaction_elsewhere(self) -> str | None:
+        """See Store.transaction_elsewhere. The transactions that a TestCase wraps around each test do not count."""
+        if _in_own_transaction(self.connection):
+            return None
+        others = (other for other in connections.all(initialized_only=True) if other.alias != self.database)
+        return next((other.alias for other in others if _in_own_transaction(other)), None)
 
     def on_commit(self, run: Callable[[], None]) -> None:
         """See Store.on_commit. With autocommit switched off nobody knows when that is; workers poll."""
@@ -524,6 +556,11 @@ class _Batch:
             if row is not None and guard_holds(rows.to_fields(row), change.guard):
                 return True
         return False
+
+
+def _in_own_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the project's code has begun a transaction here."""
+    return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
 def _has_ended() -> models.Q:

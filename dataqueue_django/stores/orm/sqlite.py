@@ -64,6 +64,12 @@ class SqliteStore(PortableStore):
             with connection.cursor() as cursor:
                 cursor.execute(f"BEGIN {TRANSACTION_MODE}")
 
+    def problem(self) -> str | None:
+        """See Store.problem. A worker's connections are others than the project's: each has a `:memory:` of its own."""
+        if self.connection.settings_dict["NAME"] in (":memory:", ""):
+            return f"The database {self.database!r} is SQLite in memory, which no worker can share; give it a file."
+        return super().problem()
+
     def prepare(self) -> None:
         """Switch the file to write-ahead logging, unless the setting says not to."""
         if conf.settings_for(self.alias).worker.wal:

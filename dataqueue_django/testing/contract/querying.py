@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ...domain.backlog import Backlog
 from ...domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order, TagMatch, TagMode, TimeRange
 from ...domain.records import Job, JobStatus, NewJob
 from ...domain.steering import edit
@@ -159,6 +160,48 @@ class Querying(Contract):
     def test_counting_nothing(self) -> None:
         assert self.store.count() == {(): 0}
         assert self.store.count(by=("status",)) == {}
+
+    # -- what is ready
+
+    def test_nothing_is_ready(self) -> None:
+        assert self.store.backlogs(now=self.now) == []
+        self.add(run_at=self.later(1))
+        self.commit(complete(self.running()))
+        self.running()
+        assert self.store.backlogs(now=self.now) == []
+
+    def test_what_is_ready_by_queue_and_type(self) -> None:
+        self.add("send", queue="mail", run_at=self.later(-90))
+        self.add("send", queue="mail")
+        self.add("Send", queue="mail", run_at=self.later(-5))
+        self.add("send", run_at=self.later(10))
+        self.add("build", run_at=self.later(60))
+        assert self.store.backlogs(now=self.later(10)) == [
+            Backlog(queue="default", job_type="send", ready=1, waited=0),
+            Backlog(queue="mail", job_type="Send", ready=1, waited=15),
+            Backlog(queue="mail", job_type="send", ready=2, waited=100),
+        ]
+
+    def test_jobs_that_have_come_due_count_before_anybody_claims(self) -> None:
+        self.add(run_at=self.later(5))
+        self.add(run_at=self.later(8))
+        self.claim(at=self.now)
+        both = Backlog(queue="default", job_type="send", ready=2, waited=15)
+        assert self.store.backlogs(now=self.later(20)) == [both]
+        self.claim(1, at=self.later(20))  # which also marks the other one as claimable
+        [left] = self.store.backlogs(now=self.later(20))
+        assert (left.ready, left.waited) == (1, 12)
+
+    def test_a_failed_job_whose_retry_is_due_is_ready(self) -> None:
+        self.commit(fail(self.running(), BROKEN, retry_in=5))
+        assert self.store.backlogs(now=self.later(4)) == []
+        assert self.store.backlogs(now=self.later(6)) == [Backlog(queue="default", job_type="send", ready=1, waited=1)]
+
+    def test_by_the_clock_of_the_store(self) -> None:
+        self.store.insert([NewJob(job_type="send")])
+        [one] = self.store.backlogs()
+        assert one.ready == 1
+        assert 0 <= one.waited < 300
 
     # -- given
 

@@ -6,7 +6,11 @@ from typing import Any
 
 from django.core.files.uploadhandler import FileUploadHandler
 
-from .reading import MAX_BYTES
+from example_project.album import pictures
+from example_project.fieldbook import reading
+
+LIMITS = {"file": reading.MAX_BYTES, "photo": pictures.MAX_BYTES}
+"""Bytes by the name of the form's field; of a field that no form has only the first chunk is taken."""
 
 
 class BoundedUploadHandler(FileUploadHandler):
@@ -14,7 +18,7 @@ class BoundedUploadHandler(FileUploadHandler):
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:
         """Pass data on until the limit was exceeded once."""
-        return raw_data if start <= MAX_BYTES else None
+        return raw_data if start <= LIMITS.get(self.field_name or "", 0) else None
 
     def file_complete(self, file_size: int) -> Any:
         """Leave it to the next handler to make the file."""

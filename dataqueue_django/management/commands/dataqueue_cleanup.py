@@ -1,0 +1,111 @@
+"""`manage.py dataqueue_cleanup`: delete jobs that ended long ago, and old events."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...queue import JobQueue
+from ...queue.cleaning import BATCH, MOST_DAYS
+from ..base import QueueCommand, usage
+from ..progress import progress
+from ..values import number, some_of, whole_number
+
+STATUSES = ("completed", "cancelled", "failed")
+EVENTS = "events"
+
+
+class Command(QueueCommand):
+    """`cleanup_old_jobs` for each status and `cleanup_old_job_events`, in batches."""
+
+    help = (
+        "Delete jobs that ended long ago, and the old events of jobs that have ended, batch by batch. RETENTION in the "
+        "DATAQUEUE setting says how long each is kept. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted; "
+        "what was deleted before an interruption stays deleted."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Begin with nothing deleted."""
+        super().__init__(*args, **kwargs)
+        self._deleted: dict[str, int] = {}
+
+    def add_options(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        days = number(0, MOST_DAYS)
+        parser.add_argument("--days", type=days, metavar="N", help="delete jobs that ended more than N days ago")
+        parser.add_argument("--events-days", type=days, metavar="N", help="delete events older than N days")
+        parser.add_argument(
+            "--statuses",
+            type=some_of(STATUSES),
+            metavar="A,B",
+            help=f"only jobs that ended so: {', '.join(STATUSES)} (default: those that RETENTION does not keep)",
+        )
+        parser.add_argument(
+            "--batch-size", type=whole_number(1, BATCH), default=BATCH, help=f"rows per transaction (default: {BATCH})"
+        )
+        parser.add_argument("--yes", action="store_true", help="do not ask before deleting all that has ended (0 days)")
+
+    def run(self, queue: JobQueue, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Delete what is due, and say how many of each."""
+        self._deleted.clear()
+        due = _due(queue, given)
+        if 0 in due.values() and not given["yes"]:
+            self._ask(queue.alias, [name for name, days in due.items() if days == 0], given)
+        for name, days in due.items():
+            self._deleted[name] = 0
+            with progress(f"deleting {name}", wanted=not given["json"]) as step:
+                self._delete(queue, name, days, given["batch_size"], step)
+        return {"alias": queue.alias, "deleted": {name: self._deleted.get(name) for name in (*STATUSES, EVENTS)}}
+
+    def tell(self, facts: Mapping[str, Any]) -> str:
+        """One line."""
+        return f"Deleted {_listed(facts['deleted'])}."
+
+    def so_far(self) -> str:
+        """What the finished batches deleted."""
+        return f"Deleted until then: {_listed(self._deleted)}." if self._deleted else "Nothing was deleted."
+
+    def _delete(self, queue: JobQueue, name: str, days: float, batch_size: int, step: Any) -> None:
+        def on_batch(count: int) -> None:
+            self._deleted[name] += count
+            step(count)
+
+        if name == EVENTS:
+            queue.cleanup_old_job_events(days, batch_size=batch_size, confirm_all=True, on_batch=on_batch)
+        else:
+            queue.cleanup_old_jobs(days, statuses=(name,), batch_size=batch_size, confirm_all=True, on_batch=on_batch)
+
+    def _ask(self, alias: str, names: list[str], given: Mapping[str, Any]) -> None:
+        """Have 0 days confirmed, by a person at the terminal or by --yes."""
+        what = f"0 days deletes all {' and '.join(names)} of DATAQUEUE[{alias!r}] that have ended"
+        if given["json"] or not (sys.stdin and sys.stdin.isatty()):
+            raise usage(f"{what}; give --yes to confirm it.")
+        self.stderr.write(f"{what}. Type 'yes' to go on: ", ending="")
+        self.stderr.flush()
+        if sys.stdin.readline().strip().lower() != "yes":
+            raise usage("Not confirmed; nothing was deleted.")
+
+
+def _due(queue: JobQueue, given: Mapping[str, Any]) -> dict[str, float]:
+    """What to delete, and after how many days."""
+    kept = queue.settings.retention
+    days = {name: getattr(kept, name) for name in STATUSES}
+    if given["statuses"] is not None:
+        days = {name: days[name] for name in given["statuses"]}
+    if given["days"] is not None:
+        chosen = given["statuses"] or [name for name in STATUSES if days[name] is not None]
+        days = dict.fromkeys(chosen, given["days"])
+    days[EVENTS] = given["events_days"] if given["events_days"] is not None else kept.events
+    return {name: value for name, value in days.items() if value is not None}
+
+
+def _listed(deleted: Mapping[str, int | None]) -> str:
+    """What people read: "3 completed and 1 cancelled jobs, 5 events"; what was kept is not mentioned."""
+    counts = {name: count for name, count in deleted.items() if count is not None}
+    events = counts.pop(EVENTS, None)
+    parts = [f"{' and '.join(f'{count} {name}' for name, count in counts.items())} jobs"] if counts else []
+    parts += [f"{events} events"] if events is not None else []
+    return ", ".join(parts) or "nothing, since RETENTION keeps it all"

@@ -1,0 +1,52 @@
+"""What an option's text means; anything else is refused with the range that was expected."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Collection
+
+from ..exceptions import did_you_mean, shown
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Return a reader of numbers within bounds."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise ArgumentTypeError(f"{shown(text)} is not a number from {least:g} to {most:g}.")
+        return value
+
+    return read
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise ArgumentTypeError(f"{shown(text)} is not a whole number from {least} to {most}.")
+        return value
+
+    return read
+
+
+def some_of(words: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return a reader of lists such as A,B of known words."""
+
+    def read(text: str) -> tuple[str, ...]:
+        given = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+        for word in given:
+            if word not in words:
+                hint = did_you_mean(word, words) or f" Expected some of {','.join(words)}."
+                raise ArgumentTypeError(f"{shown(word)} is not one of them.{hint}")
+        return given
+
+    return read

@@ -1,0 +1,132 @@
+"""What a worker is to work on: the options of `create_processor` and of the command, checked in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ..domain.options import name as checked_name
+from ..exceptions import ConfigurationError, InvalidJob, did_you_mean, shown
+from ..handlers import Registry
+
+MOST_SLOTS, MOST_CLAIMED, MOST_JOBS = 10_000, 1_000, 1_000_000_000
+SHORTEST_POLL, LONGEST_POLL = 0.001, 3600.0
+LONGEST_LABEL = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessorOptions:
+    """What one worker works on. None takes the alias' setting; no names mean all queues and all known job types.
+
+    It works until it is stopped; with `burst` until nothing is left to do, with `max_jobs` until it has worked on so
+    many, with `once` until the first batch it claims has ended. One that is not `patient` gives up when it cannot reach
+    its store before its first claim was answered.
+    """
+
+    worker_id: str | None = None
+    queues: tuple[str, ...] = ()
+    exclude_queues: tuple[str, ...] = ()
+    job_types: tuple[str, ...] = ()
+    concurrency: int | None = None
+    batch_size: int | None = None
+    poll_interval: float | None = None
+    burst: bool = False
+    once: bool = False
+    max_jobs: int | None = None
+    patient: bool = True
+
+    @property
+    def is_burst(self) -> bool:
+        """Whether the worker ends when nothing is left to do."""
+        return self.burst or self.once
+
+
+GIVEN = ("worker_id", "queues", "exclude_queues", "job_types", "batch_size", "concurrency", "poll_interval", "on_error")
+"""The options of `create_processor`."""
+
+
+Say = Callable[[str], str]
+"""Spells an option's name for whoever gave it."""
+
+
+def options_from(given: Mapping[str, Any], say: Say = str) -> ProcessorOptions:
+    """Return the options that `create_processor` or the command was given, without `on_error`.
+
+    Raises ConfigurationError for an unknown name, naming the nearest, and for a value out of range.
+    """
+    if "group_concurrency" in given:
+        raise ConfigurationError("group_concurrency cannot be set: jobs have no groups in this version.")
+    for option in given:
+        if option not in GIVEN:
+            known = did_you_mean(option, GIVEN) or f" Known: {', '.join(GIVEN)}."
+            raise ConfigurationError(f"create_processor() got the unknown option {option!r}.{known}")
+    on_error = given.get("on_error")
+    if on_error is not None and not callable(on_error):
+        raise ConfigurationError(f"on_error is {shown(on_error)}; expected a function of one argument.")
+    rest = {option: value for option, value in given.items() if option != "on_error" and value is not None}
+    options = ProcessorOptions(**{option: READ[option](say(option), value) for option, value in rest.items()})
+    if options.queues and set(options.queues) <= set(options.exclude_queues):
+        raise ConfigurationError(f"{say('exclude_queues')} leaves none of the {say('queues')}.")
+    return options
+
+
+def check_job_types(wanted: Iterable[str], handlers: Registry, say: Say = str) -> None:
+    """Raise ConfigurationError for the first job type that no handler is registered for."""
+    known = handlers.types()
+    for job_type in wanted:
+        if job_type not in known:
+            hint = did_you_mean(job_type, known) or f" Known: {', '.join(known) or 'none'}."
+            raise ConfigurationError(f"{say('job_types')}: unknown job type {shown(job_type)}.{hint}")
+
+
+def names(option: str, value: Any) -> tuple[str, ...]:
+    """Return the names of queues or job types, given as an iterable or one by itself."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
+        raise ConfigurationError(f"{option} is {shown(value)}; expected a list of names.")
+    try:
+        return tuple(checked_name(option, one) for one in value)
+    except InvalidJob as why:
+        raise ConfigurationError(str(why)) from None
+
+
+def label(option: str, value: Any) -> str:
+    """Return what a worker is to be called."""
+    if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value.strip()) <= LONGEST_LABEL:
+        raise ConfigurationError(f"{option} is {shown(value)}; expected 1 to {LONGEST_LABEL} printable characters.")
+    return value
+
+
+def whole(most: int) -> Callable[[str, Any], int]:
+    """Return a reader of whole numbers from 1 to `most`."""
+
+    def read(option: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise ConfigurationError(f"{option} is {shown(value)}; expected a whole number from 1 to {most}.")
+        return value
+
+    return read
+
+
+def seconds(option: str, value: Any, least: float = SHORTEST_POLL, most: float = LONGEST_POLL) -> float:
+    """Return a duration, given in seconds or as a timedelta, in seconds."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= most:
+        raise ConfigurationError(f"{option} is {shown(value)}; expected {least:g} to {most:g} seconds.")
+    return float(number)
+
+
+READ: Mapping[str, Callable[[str, Any], Any]] = {
+    "worker_id": label,
+    "queues": names,
+    "exclude_queues": names,
+    "job_types": names,
+    "batch_size": whole(MOST_CLAIMED),
+    "concurrency": whole(MOST_SLOTS),
+    "poll_interval": seconds,
+    "max_jobs": whole(MOST_JOBS),
+}
+"""How each option is read: (its name for the reader, what was given) → its value, or ConfigurationError."""

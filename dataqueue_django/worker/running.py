@@ -1,0 +1,79 @@
+"""One run, from its claim to the letter that tells how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..domain.records import ClaimedJob
+from ..handlers import Registry
+from ..logs import handler_error
+from . import mail
+from .begun import BegunTable
+from .context import JobContext
+from .executor import run_async, run_sync
+from .outcomes import Failed, Outcome, Released, change_for
+from .signal import AbortSignal
+from .slots import Run, Slots
+
+
+class Runner:
+    """Makes runs of claimed jobs, and runs them in whatever thread or event loop calls it."""
+
+    def __init__(
+        self,
+        handlers: Registry,
+        slots: Slots,
+        begun: BegunTable | None,
+        *,
+        must_stop: Callable[[], bool],
+        post: Callable[[mail.Letter], None],
+    ) -> None:
+        self._handlers = handlers
+        self._slots = slots
+        self._begun = begun
+        self._must_stop = must_stop
+        self._post = post
+
+    def new_run(self, job: ClaimedJob) -> Run:
+        """Return the run of a job that was just claimed."""
+        signal = AbortSignal(self._must_stop)
+        context = JobContext(job, signal, lambda: self._post(mail.Progress(run)))
+        run = Run(job, self._handlers.get(job.job_type), signal, context)
+        return run
+
+    def run_in_thread(self, run: Run) -> None:
+        """Call a sync handler in this thread and post its outcome."""
+        self._end(run, run_sync(run.job, run.handler, run.context) if self._begin(run) else Released("lease_lost"))
+
+    async def run_on_loop(self, run: Run) -> None:
+        """Call an async handler on this event loop and post its outcome."""
+        if run.handler is not None and self._begin(run):
+            self._end(run, await run_async(run.job, run.handler, run.context))
+        else:
+            self._end(run, Released("lease_lost"))
+
+    def _begin(self, run: Run) -> bool:
+        """Note that a handler starts; refused while this worker may not act for its jobs."""
+        if self._must_stop():
+            return False
+        if self._begun is not None:
+            self._begun.begin(run.job.id, run.job.claim_seq)
+        run.began_at = time.monotonic()
+        if run.job.timeout_ms is not None:
+            run.deadline = run.began_at + run.job.timeout_ms / 1000
+            self._post(mail.Started(run))
+        return True
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        """Post a handler's outcome, unless its deadline has decided already."""
+        run.ended_at = time.monotonic()
+        if isinstance(outcome, Failed) and outcome.error is not None and not run.decided:
+            _log_error(run.job, outcome, outcome.error)
+        letter = mail.Ended(run, change_for(run.job, outcome, run.context))
+        self._slots.decide(run, lambda: self._post(letter))
+
+
+def _log_error(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
+    final = outcome.retry_in is None or job.attempts >= job.max_attempts
+    handler_error(error, job_id=job.id, job_type=job.job_type, attempt=job.attempts, final=final)
