@@ -144,7 +144,7 @@ def naming_the_job(number: int) -> Iterator[None]:
     try:
         yield
     except InvalidJob as why:
-        raise type(why)(f"Job {number}: {why}") from None
+        raise type(why)(f"Job {number}: {why}") from why.__cause__
 
 
 def iterable(where: str, given: Any) -> Iterable[Any]:
