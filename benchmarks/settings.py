@@ -23,5 +23,6 @@ INSTALLED_APPS = [
 ]
 
 STATIC_URL = "static/"
+ROOT_URLCONF = "benchmarks.urls"
 
 DATABASES = {"default": parse(os.environ["BENCHMARK_DATABASE_URL"])}

@@ -115,6 +115,17 @@ def aliases() -> list[str]:
     return list(_setting())
 
 
+def home_alias() -> str:
+    """Return the alias that the admin shows: the default one, or the first where there is none of that name."""
+    names = aliases()
+    return DEFAULT_ALIAS if DEFAULT_ALIAS in names else names[0]
+
+
+def home_database() -> str:
+    """Return the database of `home_alias`."""
+    return settings_for(home_alias()).database or "default"
+
+
 @cache
 def settings_for(alias: str) -> AliasSettings:
     """Return the settings of `alias`; raises ConfigurationError naming the key that is wrong."""

@@ -92,6 +92,7 @@ class Job(models.Model):
     class Meta:
         verbose_name = "job"
         verbose_name_plural = "jobs"
+        permissions: ClassVar = [("retry_job", "Can retry job"), ("cancel_job", "Can cancel job")]
         indexes: ClassVar = [
             models.Index(
                 fields=["queue", "-priority", "position", "ready_at", "id"],
@@ -124,6 +125,10 @@ class Job(models.Model):
                 condition=Q(finished_at__isnull=False),
                 name="dataqueue_job_finished",
             ),
+            # Lists of the newest jobs of a status, a queue or a type, and the values there are of these.
+            models.Index(fields=["status", "id"], name="dataqueue_job_status"),
+            models.Index(fields=["queue", "id"], name="dataqueue_job_queue"),
+            models.Index(fields=["job_type", "id"], name="dataqueue_job_type"),
             models.Index(fields=["dedup_key"], condition=Q(dedup_key__isnull=False), name="dataqueue_job_dedup"),
             models.Index(fields=["parent_id", "id"], condition=Q(parent_id__isnull=False), name="dataqueue_job_parent"),
         ]
@@ -131,6 +136,7 @@ class Job(models.Model):
             models.UniqueConstraint(
                 fields=["idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
+                opclasses=["varchar_pattern_ops"],  # compares bytes on PostgreSQL, and finds keys by their beginning
                 name="dataqueue_job_idempotency",
             ),
             # The fence: claim_seq is odd exactly while the job is processing.
@@ -142,7 +148,7 @@ class Job(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job_type} {self.pk}"
+        return f"job {self.pk}"
 
 
 class JobTag(models.Model):

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
-from dataqueue_django.conf import WorkerSettings
-from dataqueue_django.domain.lifecycle import LEGAL_MOVES, TABLE, State
+from dataqueue_django.conf import AliasSettings, RetentionSettings, WorkerSettings
+from dataqueue_django.domain.lifecycle import LEGAL_MOVES
 from dataqueue_django.domain.records import FailureReason, JobStatus
+from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.mail import ExitCode
+from dataqueue_docs import commands, glossary, lifecycle, methods, tables
 
 DOCS = Path(__file__).parent.parent / "docs"
-START, END = "<!-- drawn from domain/lifecycle.py -->", "<!-- end -->"
-
-
-def lifecycle_table() -> str:
-    """Return the table and the diagram as the lifecycle page must show them."""
-    head = ["| operation | " + " | ".join(State) + " |", "| --- |" + " --- |" * len(State)]
-    rows = [f"| {op} | " + " | ".join(cells[state] for state in State) + " |" for op, cells in TABLE.items()]
-    moves = [f"    {source} --> {target}" for source, targets in LEGAL_MOVES.items() for target in sorted(targets)]
-    diagram = ["```mermaid", "stateDiagram-v2", "    [*] --> pending", *moves, "```"]
-    return "\n".join([*diagram, "", *head, *rows])
 
 
 def test_the_lifecycle_page_shows_the_table() -> None:
-    text = (DOCS / "lifecycle.md").read_text()
-    shown = text[text.index(START) + len(START) : text.index(END)].strip()
-    assert shown == lifecycle_table(), "paste the output of `python -m tests.test_docs` between the markers"
+    hint = "run `PYTHONPATH=docs/_ext python -m dataqueue_docs.lifecycle`"
+    assert lifecycle.PAGE.read_text() == lifecycle.page_with(lifecycle.table()), hint
+    assert lifecycle.PICTURE.read_text() == lifecycle.picture(), hint
+
+
+def test_the_picture_has_an_arrow_for_every_legal_move() -> None:
+    assert {(a, b) for a, targets in LEGAL_MOVES.items() for b in targets} == set(lifecycle.ROUTES)
+    assert set(lifecycle.CENTRES) == set(JobStatus)
+
+
+def test_the_reference_has_every_method_of_the_queue() -> None:
+    shown = {name for _, names in methods.capabilities() for name in names}
+    public = {name for name in dir(JobQueue) if not name.startswith("_") and callable(getattr(JobQueue, name))}
+    twins = {f"a{name}" for name in shown | methods.INTERNAL}
+    assert public - shown - methods.INTERNAL - twins == set()
+    assert shown <= public
+
+
+def test_the_reference_has_every_command_and_option() -> None:
+    text = commands.reference()
+    assert all(f"## {name}" in text for name in commands.names())
+    assert "`--concurrency CONCURRENCY`" in text
+
+
+@pytest.mark.parametrize("settings", [AliasSettings, WorkerSettings, RetentionSettings])
+def test_the_reference_has_every_setting(settings: type) -> None:
+    text = tables.settings_table(f"{settings.__module__}.{settings.__qualname__}")
+    assert [f.name for f in fields(settings) if f"`{f.name.upper()}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "reference").glob("*.md")), ids=lambda page: page.stem)
+def test_the_reference_is_drawn_and_not_written(page: Path) -> None:
+    """What autodoc is asked for exists; a name that has gone would only be noticed when the site is built."""
+    for path in re.findall(r"(?:auto\w+:: |-table\} )(dataqueue_django[\w.]*)", page.read_text()):
+        assert resolve_name(path)
+
+
+def test_the_tests_that_the_promises_name_exist() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", (DOCS / "promises.md").read_text())
+    assert named
+    assert [path for path in named if not (DOCS.parent / path).exists()] == []
 
 
 @pytest.mark.parametrize("setting", [f.name.upper() for f in fields(WorkerSettings)])
@@ -39,6 +71,14 @@ def test_every_worker_setting_is_documented(setting: str) -> None:
 @pytest.mark.parametrize("code", list(ExitCode))
 def test_every_exit_code_is_documented(code: ExitCode) -> None:
     assert str(int(code)) in (DOCS / "workers.md").read_text().split("Exit codes:")[1].split("\n\n")[0]
+
+
+def test_every_row_of_the_glossary_becomes_a_term() -> None:
+    page = (DOCS / "glossary.md").read_text()
+    turned = glossary.with_terms(page)
+    assert "\n|" not in turned
+    assert turned.count("\n  ") == page.count("\n|") - 2
+    assert "\nrelease\ngive back\n  Return a job" in turned
 
 
 def test_every_status_is_in_the_glossary() -> None:
@@ -58,7 +98,3 @@ def test_the_readme_begins_with_the_two_lines() -> None:
     top = (DOCS.parent / "README.md").read_text()[:1500]
     assert "python3 -m venv .venv && .venv/bin/pip install -e '.[example]' && .venv/bin/python manage.py demo" in top
     assert "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest" in top
-
-
-if __name__ == "__main__":
-    print(lifecycle_table())

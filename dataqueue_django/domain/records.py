@@ -214,7 +214,7 @@ class Job:
 
     @property
     def force_kill_on_timeout(self) -> bool:
-        """Seed 001's name for `isolate`."""
+        """DataQueue's name for `isolate`."""
         return self.isolate
 
 

@@ -113,6 +113,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "job",
                 "verbose_name_plural": "jobs",
+                "permissions": [("retry_job", "Can retry job"), ("cancel_job", "Can cancel job")],
                 "indexes": [
                     models.Index(
                         condition=models.Q(("stage", "claimable")),
@@ -147,6 +148,9 @@ class Migration(migrations.Migration):
                         fields=["status", "finished_at", "id"],
                         name="dataqueue_job_finished",
                     ),
+                    models.Index(fields=["status", "id"], name="dataqueue_job_status"),
+                    models.Index(fields=["queue", "id"], name="dataqueue_job_queue"),
+                    models.Index(fields=["job_type", "id"], name="dataqueue_job_type"),
                     models.Index(
                         condition=models.Q(("dedup_key__isnull", False)),
                         fields=["dedup_key"],
@@ -163,6 +167,7 @@ class Migration(migrations.Migration):
                         condition=models.Q(("idempotency_key__isnull", False)),
                         fields=("idempotency_key",),
                         name="dataqueue_job_idempotency",
+                        opclasses=["varchar_pattern_ops"],
                     ),
                     models.CheckConstraint(
                         condition=models.Q(

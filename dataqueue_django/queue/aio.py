@@ -21,8 +21,9 @@ def with_async_twins(cls: C) -> C:
     """Add to `cls` an async twin of each public method it defines itself."""
     for name, method in list(vars(cls).items()):
         if inspect.isfunction(method) and not name.startswith("_"):
-            setattr(cls, name, names_twin(method))
-            setattr(cls, f"a{name}", _twin(method))
+            own = names_twin(method)
+            setattr(cls, name, own)
+            setattr(cls, f"a{name}", _twin(own))
     return cls
 
 

@@ -13,3 +13,13 @@ class BusinessRow(models.Model):
 
     def __str__(self) -> str:
         return self.note
+
+
+class Order(models.Model):
+    """What the shop of the documentation's samples sells."""
+
+    email = models.EmailField(default="ada@example.com")
+    invoiced = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"order {self.pk}"

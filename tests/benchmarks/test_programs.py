@@ -58,6 +58,12 @@ def test_idle(store: list[str]) -> None:
     assert ("transactions_per_minute" in found) == (found["store"] == "postgres")
 
 
+def test_admin_pages(store: list[str]) -> None:
+    found = results_of("admin_pages", *store, "--jobs", "300", "--rounds", "1")
+    assert {line["statements"] for line in found["results"].values()} == {5}
+    assert all(line["ms"][0] > 0 for line in found["results"].values())
+
+
 def test_the_table_for_people_shows_the_ratio() -> None:
     shown = output_of("drain", "--store", "sqlite", "--jobs", "120", "--rounds", "1")
     assert "120 jobs, 1 rounds" in shown

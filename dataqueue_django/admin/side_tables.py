@@ -1,0 +1,65 @@
+"""Workers, tags and rate buckets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..models import JobTag, RateBucket, Worker
+from . import texts
+from .base import QueueModelAdmin
+from .columns import line, lines
+from .of_jobs import RowsOfJobs
+
+
+class WorkerAdmin(QueueModelAdmin):
+    """Workers that live, and those that have gone lately."""
+
+    list_display = (
+        "id", *lines(Worker, "label"), "condition", *lines(Worker, "hostname", "pid", "concurrency"), "seen", "since",
+    )  # fmt: skip
+    list_columns = (
+        "label", "hostname", "pid", "concurrency", "lease_ms", "started_at", "last_beat_at", "stopping_at",
+        "expired_at",
+    )  # fmt: skip
+    fields = ("condition", *lines(Worker, *list_columns, "queues", "exclude_queues", "job_types", "beat"))
+
+    @admin.display(description=_("state"))
+    def condition(self, row: Any) -> str:
+        """Return whether the worker lives."""
+        if row.expired_at is not None:
+            return gettext("Gone")
+        if (row.clock - row.last_beat_at).total_seconds() * 1000 > row.lease_ms:
+            return gettext("Silent")
+        return gettext("Stopping") if row.stopping_at is not None else gettext("Running")
+
+    @admin.display(description=_("last seen"))
+    def seen(self, row: Any) -> Any:
+        """Return how long ago the worker gave its last sign of life."""
+        return texts.ago(row.last_beat_at, row.clock)
+
+    @admin.display(description=_("started"))
+    def since(self, row: Any) -> Any:
+        """Return how long ago it started."""
+        return texts.ago(row.started_at, row.clock)
+
+
+class JobTagAdmin(RowsOfJobs):
+    """The index behind searches by tag."""
+
+    list_display = ("id", *lines(JobTag, "tag"), "job")
+    list_columns = ("job_id", "tag")
+    fields = (*lines(JobTag, "tag"), "job")
+    search_help_text = _("The id of a job. To find the jobs of a tag, search the jobs for tag:… .")
+
+
+class RateBucketAdmin(QueueModelAdmin):
+    """Permits left in rate buckets."""
+
+    list_display = ("key", "tokens", line(RateBucket, "at", title=_("counted at")))
+    list_columns = ("tokens", "at")
+    ordering = ("key",)
+    fields = tuple(lines(RateBucket, "key", "tokens", "at"))

@@ -1,0 +1,109 @@
+"""The one place that says how statuses and states are called and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..domain.lifecycle import State, state_of
+from ..domain.records import Job, JobStatus
+from .texts import span, visible
+
+Text = str | Promise
+
+STATUSES: Mapping[JobStatus, Text] = {
+    JobStatus.PENDING: _("Pending"),
+    JobStatus.PROCESSING: _("Running"),
+    JobStatus.WAITING: _("Waiting"),
+    JobStatus.COMPLETED: _("Completed"),
+    JobStatus.FAILED: _("Failed"),
+    JobStatus.CANCELLED: _("Cancelled"),
+}
+"""The stored statuses, which lists are filtered by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a state is shown: a word, a sign beside it, and a class for its colour."""
+
+    word: Text
+    sign: str
+    css: str
+
+
+LOOKS: Mapping[State, Look] = {
+    State.READY: Look(_("Ready"), "●", "ready"),
+    State.DELAYED: Look(_("Scheduled"), "◷", "later"),
+    State.BLOCKED: Look(_("Blocked"), "⊘", "held"),
+    State.PAUSED: Look(_("Paused"), "‖", "held"),
+    State.PROCESSING: Look(_("Running"), "▶", "running"),
+    State.WAITING: Look(_("Sleeping"), "☾", "later"),
+    State.RETRYING: Look(_("Retrying"), "↻", "trouble"),
+    State.FAILED: Look(_("Failed"), "✕", "failed"),
+    State.COMPLETED: Look(_("Completed"), "✓", "done"),
+    State.CANCELLED: Look(_("Cancelled"), "–", "gone"),
+    State.MISSING: Look(_("Missing"), "?", "gone"),
+}
+
+
+def state_of_row(row: Any, now: datetime) -> State | None:
+    """Return the state of a job's row; None for a status that this version does not know."""
+    try:
+        status = JobStatus(row.status)
+    except ValueError:
+        return None
+    record = Job(
+        id=row.pk,
+        job_type=row.job_type,
+        payload=None,
+        created_at=row.created_at,
+        updated_at=row.created_at,
+        run_at=row.run_at,
+        status=status,
+        ready_at=row.ready_at,
+        paused_at=row.paused_at,
+        open_dependencies=row.open_dependencies,
+    )
+    return state_of(record, now)
+
+
+def label(row: Any, now: datetime) -> str:
+    """Return a job's state in words, such as "Retrying in 40 s"."""
+    state = state_of_row(row, now)
+    if state is None:
+        return visible(row.status)
+    if state is State.WAITING and row.wait_token_id:
+        return gettext("Awaiting approval")
+    word = str(LOOKS[state].word)
+    until = _until(state, row)
+    if until is None or until <= now:
+        return word
+    phrase = gettext("%(state)s for %(time)s") if state is State.WAITING else gettext("%(state)s in %(time)s")
+    return phrase % {"state": word, "time": span(until - now)}
+
+
+def badge(row: Any, now: datetime) -> SafeString:
+    """Return a job's state as a word with a sign and a colour."""
+    state = state_of_row(row, now)
+    look = LOOKS[state or State.MISSING]
+    return format_html(
+        '<span class="dq-state dq-{}"><span aria-hidden="true">{}</span> {}</span>',
+        look.css,
+        look.sign,
+        label(row, now),
+    )
+
+
+def _until(state: State, row: Any) -> datetime | None:
+    """When the state will end by itself, if that is known."""
+    if state in (State.DELAYED, State.RETRYING):
+        return row.ready_at  # type: ignore[no-any-return]
+    return row.wait_until if state is State.WAITING else None

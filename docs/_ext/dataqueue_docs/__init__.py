@@ -1,0 +1,1 @@
+"""What the documentation draws from the code: the lifecycle, the settings, the commands and the methods."""
