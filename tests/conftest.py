@@ -12,6 +12,7 @@ from django.conf import settings
 from tests.postgres_binaries import Unavailable
 from tests.postgres_server import PostgresServer
 from tests.provision import POSTGRES_MISSING, miss
+from tests.variants import ALIASES, VARIANT
 
 # A busy machine is no failure: an example may take as long as it takes.
 hypothesis.settings.register_profile("dataqueue", hypothesis.settings(), deadline=None)
@@ -20,21 +21,30 @@ hypothesis.settings.load_profile("dataqueue")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Open every database to the tests that ask for ``any_alias``, whatever else their ``django_db`` says."""
+    """Open every database to the tests that ask for ``any_alias``, whatever else their ``django_db`` says.
+
+    And, where the queue is kept apart from the database ``default``, to each test that uses a database.
+    """
     for item in items:
-        if "any_alias" in getattr(item, "fixturenames", ()):
-            given = item.get_closest_marker("django_db")
+        given = item.get_closest_marker("django_db")
+        if "any_alias" in getattr(item, "fixturenames", ()) or (given and VARIANT == "separate"):
             options = {"databases": "__all__", **(given.kwargs if given else {})}
             item.add_marker(pytest.mark.django_db(**options), append=False)
 
 
-@pytest.fixture(params=["default", "postgres"])
+@pytest.fixture(params=ALIASES)
 def any_alias(request: pytest.FixtureRequest) -> str:
-    """Run the test on each database in turn; the value is the alias, ``default`` being SQLite."""
+    """Run the test on each database in turn; the value is the alias of the database and of the queue in it."""
     alias: str = request.param
     if alias not in settings.DATABASES:
         miss(f"PostgreSQL is missing: {os.environ.get(POSTGRES_MISSING)}")
     return alias
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Leave the test database to the end of its server where PgBouncer holds connections to it."""
+    return django_db_keepdb or VARIANT == "pgbouncer"
 
 
 @pytest.fixture

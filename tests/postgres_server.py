@@ -222,7 +222,7 @@ class PostgresServer:
         for attempt in range(START_TRIES):
             time.sleep(0.2 * attempt)
             if not keep_port:
-                self.port = _free_port()
+                self.port = free_port()
             options = {"port": str(self.port), **self._settings}
             with (self.folder / "log").open("wb") as log:
                 self._process = subprocess.Popen(
@@ -286,7 +286,8 @@ class PostgresServer:
         self.port = 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -6,6 +6,8 @@ What is found or started is handed to ``tests.settings`` (and to xdist's workers
 ``DATABASE_URL`` names a PostgreSQL to use; without it a private one is started and ends with the run. If
 there is none, tests on PostgreSQL are skipped, which the first and the last lines of the output say; where
 services are required (``CI`` or ``REQUIRE_SERVICES=1`` is set) it is an error.
+
+``TEST_DATABASE_VARIANT`` is the way the databases are set up (``tests.variants``).
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from typing import NoReturn
 
 import pytest
 
+from tests.pgbouncer import PgBouncer
 from tests.postgres_binaries import Unavailable
 from tests.postgres_server import PostgresServer
 from tests.private_folder import PrivateFolder
+from tests.variants import VARIANT
 
 SQLITE_FILE = "TEST_SQLITE_FILE"
 POSTGRES_URL = "TEST_POSTGRES_URL"
@@ -74,7 +78,7 @@ def _provide(config: pytest.Config) -> None:
     folder = PrivateFolder("dataqueue-tests-")
     config.add_cleanup(folder.remove)
     os.environ[SQLITE_FILE] = str(folder.path / "test.sqlite3")
-    config.stash[about] = f"PostgreSQL: {_provide_postgres(config)}"
+    config.stash[about] = f"databases: {VARIANT}; PostgreSQL: {_provide_postgres(config)}"
 
 
 def _provide_postgres(config: pytest.Config) -> str:
@@ -82,16 +86,26 @@ def _provide_postgres(config: pytest.Config) -> str:
     if url := os.environ.get("DATABASE_URL"):
         if not url.startswith(("postgresql://", "postgres://")):
             raise pytest.UsageError("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host/database")
+        if VARIANT == "pgbouncer":
+            raise pytest.UsageError("the variant pgbouncer has a PostgreSQL of its own; unset DATABASE_URL")
         os.environ[POSTGRES_URL] = url
         return "given by DATABASE_URL"
     server = PostgresServer()
+    config.add_cleanup(server.close)
     try:
         server.start()
+        os.environ[POSTGRES_URL] = _bounced(config, server) if VARIANT == "pgbouncer" else server.url
     except Unavailable as error:
         if services_required():
             raise pytest.UsageError(f"PostgreSQL is required and could not be started: {error}") from None
         os.environ[POSTGRES_MISSING] = str(error)
         return f"MISSING, its tests are skipped: {error}"
-    config.add_cleanup(server.close)
-    os.environ[POSTGRES_URL] = server.url
     return server.about
+
+
+def _bounced(config: pytest.Config, server: PostgresServer) -> str:
+    """Put PgBouncer in front of the server and return the address."""
+    bouncer = PgBouncer(server.url)
+    bouncer.start()
+    config.add_cleanup(bouncer.close)
+    return bouncer.url

@@ -3,6 +3,7 @@
 import os
 
 from tests.database_urls import parse
+from tests.variants import ROUTERS, SQLITE, VARIANT, database, queue
 
 SECRET_KEY = "test"
 USE_TZ = True
@@ -48,21 +49,21 @@ TEMPLATES = [
 
 # No OPTIONS, as in a project fresh from startproject: what SQLite needs beyond them the app sees to itself.
 # The test database is a file, since the processes that tests start could not see one in memory.
+_sqlite_file = os.environ.get("TEST_SQLITE_FILE")
 DATABASES = {
-    "default": {
+    alias: {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": ":memory:",
-        "TEST": {"NAME": os.environ.get("TEST_SQLITE_FILE")},
-    },
+        "TEST": {"NAME": _sqlite_file and f"{_sqlite_file}.{alias}"},
+    }
+    for alias in dict.fromkeys(("default", SQLITE))
 }
 if _postgres_url := os.environ.get("TEST_POSTGRES_URL"):
-    DATABASES["postgres"] = parse(_postgres_url)
+    DATABASES["postgres"] = database(parse(_postgres_url))
 
+DATABASE_ROUTERS = ROUTERS
 DATAQUEUE = {
-    alias: {
-        "BACKEND": "dataqueue_django.stores.orm.OrmStore",
-        "OPTIONS": {"DATABASE": alias},
-        "OUTSIDE_TRANSACTION": "warn",
-    }
-    for alias in DATABASES
+    alias: {**queue(alias, str(entry["ENGINE"])), "OUTSIDE_TRANSACTION": "warn"} for alias, entry in DATABASES.items()
 }
+if VARIANT == "separate":
+    DATAQUEUE["default"] = DATAQUEUE[SQLITE]

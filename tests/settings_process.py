@@ -1,6 +1,7 @@
 """Settings of a process that a test starts, such as a worker.
 
-``TEST_DATABASE_URL`` is its one database, usually the running test's (``tests.database_urls.url_of``).
+``TEST_DATABASE_URL`` is the database of its queue, usually the running test's (``tests.database_urls.url_of``). It is
+the process' only one, except where the tested variant keeps the queue apart.
 ``TEST_DATAQUEUE_WORKER`` holds the queue's ``WORKER`` options as a JSON object.
 ``TEST_LOG_LEVEL`` is the least important level of this package's log lines that the process prints.
 """
@@ -10,15 +11,17 @@ import os
 
 from tests.database_urls import parse
 from tests.settings import *  # noqa: F403
+from tests.variants import VARIANT, database, queue
 
-DATABASES = {"default": parse(os.environ["TEST_DATABASE_URL"])}
-
+_home = "queue" if VARIANT == "separate" else "default"
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+    _home: database(parse(os.environ["TEST_DATABASE_URL"])),
+}
 DATAQUEUE = {
-    "default": {
-        "BACKEND": "dataqueue_django.stores.orm.OrmStore",
-        "OPTIONS": {"DATABASE": "default"},
-        "WORKER": json.loads(os.environ.get("TEST_DATAQUEUE_WORKER", "{}")),
-    },
+    "default": queue(
+        _home, str(DATABASES[_home]["ENGINE"]), **json.loads(os.environ.get("TEST_DATAQUEUE_WORKER", "{}"))
+    ),
 }
 
 if _level := os.environ.get("TEST_LOG_LEVEL"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.db import connections
 
 from dataqueue_django import conf
 from dataqueue_django.exceptions import ConfigurationError
@@ -116,3 +117,9 @@ def test_the_router_keeps_the_tables_where_the_queue_is(settings: Any) -> None:
     assert router.allow_migrate("jobs", "dataqueue") is True
     assert router.allow_migrate("default", "dataqueue") is False
     assert router.allow_migrate("jobs", "auth") is None
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_the_tables_are_where_the_queues_are_and_nowhere_else(settings: Any) -> None:
+    found = {alias: "dataqueue_job" in connections[alias].introspection.table_names() for alias in settings.DATABASES}
+    assert found == {alias: alias in conf.queue_databases() for alias in settings.DATABASES}

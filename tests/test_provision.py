@@ -17,13 +17,16 @@ from django.db import connections
 
 from tests.database_urls import url_of
 from tests.postgres_server import PostgresServer
+from tests.variants import POSTGRES, SQLITE
 
 ROOT = Path(__file__).parents[1]
 READ_THE_GROUP = """
 import django
 django.setup()
 from django.contrib.auth.models import Group
-print(Group.objects.get())
+from dataqueue_django.conf import queue_databases
+[database] = queue_databases()
+print(Group.objects.using(database).get())
 """
 START_A_SERVER = """
 from tests.postgres_server import PostgresServer
@@ -37,7 +40,7 @@ input()
 def test_each_alias_has_its_database(any_alias: str) -> None:
     Group.objects.using(any_alias).create(name="crew")
     assert Group.objects.using(any_alias).get().name == "crew"
-    assert connections[any_alias].vendor == {"default": "sqlite", "postgres": "postgresql"}[any_alias]
+    assert connections[any_alias].vendor == {SQLITE: "sqlite", POSTGRES: "postgresql"}[any_alias]
 
 
 @pytest.mark.django_db(transaction=True)

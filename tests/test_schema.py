@@ -20,7 +20,7 @@ def a_job(**fields: object) -> Job:
     return Job(job_type="t", run_at=NOW, created_at=NOW, updated_at=NOW, **fields)
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(databases="__all__")
 def test_the_migrations_are_in_step_with_the_models() -> None:
     call_command("makemigrations", "dataqueue", check=True, dry_run=True, stdout=StringIO())
 

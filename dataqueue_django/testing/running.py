@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
 from asgiref.sync import async_to_sync
@@ -14,7 +14,6 @@ from ..domain.lifecycle import State, state_of
 from ..domain.records import Claim, ClaimedJob, Job, Kind, Worker
 from ..exceptions import JobNotFound, JobStateError
 from ..queue import JobQueue, get_queue, hooks
-from ..stores.orm.portable import PortableStore
 from ..worker.context import JobContext
 from ..worker.executor import run_async, run_sync
 from ..worker.outcomes import Failed, Outcome, change_for
@@ -81,7 +80,7 @@ def _claim(queue: JobQueue, job_id: int, worker: Worker) -> ClaimedJob:
 def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
     context = JobContext(job, AbortSignal())
     handler = queue.handlers.get(job.job_type)
-    with _mended(queue):
+    with _mended():
         if handler is not None and handler.is_async:
             outcome: Outcome = async_to_sync(run_async)(job, handler, context)
         else:
@@ -91,15 +90,20 @@ def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
 
 
 @contextmanager
-def _mended(queue: JobQueue) -> Iterator[None]:
-    """Inside a transaction, undo what a handler wrote if it left the transaction unusable.
+def _mended() -> Iterator[None]:
+    """In each open transaction, undo what a handler wrote if it left that transaction unusable.
 
-    A worker's handler has a connection of its own to break; a test's would take the outcome down with it.
+    A worker's handler has a connection of its own to break; a test's would take the outcome, or the test, down with it.
     """
-    if not isinstance(queue.store, PortableStore) or not queue.store.in_transaction():
+    with ExitStack() as transactions:
+        for connection in connections.all(initialized_only=True):
+            if connection.in_atomic_block:
+                transactions.enter_context(_mended_on(connection.alias))
         yield
-        return
-    database = queue.store.database
+
+
+@contextmanager
+def _mended_on(database: str) -> Iterator[None]:
     with suppress(_Broken), transaction.atomic(using=database):
         yield
         if not _is_usable(database):

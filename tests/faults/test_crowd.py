@@ -20,6 +20,7 @@ from tests.harness.checkers import Snapshot, check_all, k4_no_overlap
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import BEGIN, END, Ledger
 from tests.harness.workers import ROOT, Workers, environment
+from tests.variants import SQLITE
 
 pytestmark = REAL
 PROCESSES = 4
@@ -52,8 +53,11 @@ import django
 django.setup()
 from django.db import OperationalError, transaction
 from dataqueue_django import get_queue
+from dataqueue_django.conf import queue_databases
 from tests.app.models import BusinessRow
 
+[database] = queue_databases()
+rows = BusinessRow.objects.using(database)
 seconds, receiver = float(sys.argv[1]), sys.argv[2]
 if receiver == "off":
     from django.db.backends.signals import connection_created
@@ -61,11 +65,11 @@ if receiver == "off":
 ids, errors, until = [], [], time.monotonic() + seconds
 while time.monotonic() < until:
     try:
-        with transaction.atomic():
-            count = BusinessRow.objects.count()
+        with transaction.atomic(using=database):
+            count = rows.count()
             time.sleep(0.002)
             job_id = get_queue().add_job("harness.act", {"acts": ["ok"]})
-            BusinessRow.objects.create(note=str(count), job_id=job_id)
+            rows.create(note=str(count), job_id=job_id)
     except OperationalError as error:
         errors.append(str(error))
     else:
@@ -83,7 +87,7 @@ def as_users(folder: Path, seconds: float, receiver: str, count: int = 2) -> tup
         subprocess.Popen(
             [sys.executable, "-W", "error", script, str(seconds), receiver],
             cwd=ROOT,
-            env=environment(url_of("default")),
+            env=environment(url_of(SQLITE)),
             stdout=subprocess.PIPE,
         )
         for _ in range(count)
@@ -93,7 +97,7 @@ def as_users(folder: Path, seconds: float, receiver: str, count: int = 2) -> tup
     return [id for one in told for id in one["ids"]], [error for one in told for error in one["errors"]]
 
 
-@pytest.mark.parametrize("alias", ["default"])
+@pytest.mark.parametrize("alias", [SQLITE])
 def test_sqlite_is_never_locked_for_users_and_workers(
     store: PortableStore, workers: Workers, ledger: Ledger, tmp_path: Path, tally: Callable[[str], None]
 ) -> None:

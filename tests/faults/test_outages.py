@@ -29,6 +29,7 @@ from tests.harness.fixtures import REAL
 from tests.harness.ledger import Ledger
 from tests.harness.workers import ROOT, Workers, environment, wait_until
 from tests.postgres_server import PostgresServer
+from tests.variants import SQLITE, database
 
 CLOCKS = {"LEASE": 1.0, "HEARTBEAT": 0.15, "REAP_EVERY": 0.2}
 WORKERS, JOBS_EACH = 3, 2
@@ -40,7 +41,7 @@ def second_store(second_postgres: PostgresServer, django_db_blocker: DjangoDbBlo
     """The queue's tables on a PostgreSQL of the test's own."""
     command = [sys.executable, "-m", "django", "migrate", "--verbosity", "0"]
     subprocess.run(command, check=True, cwd=ROOT, env=environment(second_postgres.url), timeout=120)
-    connections.settings["second"] = {**connections.settings["postgres"], **parse(second_postgres.url)}
+    connections.settings["second"] = {**connections.settings["postgres"], **database(parse(second_postgres.url))}
     try:
         with django_db_blocker.unblock():
             yield PostgresStore("postgres", "second")
@@ -118,15 +119,15 @@ def test_postgres_stops_and_freezes_for_two_leases(
 
 @REAL
 def test_sqlite_is_locked_for_two_leases(tmp_path: Path, tally: Callable[[str], None]) -> None:
-    store = emptied("default")
-    file = os.fspath(connections["default"].settings_dict["NAME"])
+    store = emptied(SQLITE)
+    file = os.fspath(connections[SQLITE].settings_dict["NAME"])
 
     def outage(_: int) -> Callable[[], None]:
         holder = sqlite3.connect(file, isolation_level=None, timeout=30)
         holder.execute("BEGIN IMMEDIATE")
         return holder.close
 
-    workers = Workers("default", tmp_path)
+    workers = Workers(SQLITE, tmp_path)
     try:
         tally(withstand(store, workers, tmp_path, outage))
     finally:

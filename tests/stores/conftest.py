@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from django.conf import settings
 from pytest_django import DjangoDbBlocker
 
+from dataqueue_django.conf import queue_databases
 from tests.stores.tables import empty
 
 
@@ -18,5 +18,5 @@ def _leave_nothing(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBl
     mark = request.node.get_closest_marker("django_db")
     if mark is not None:
         with django_db_blocker.unblock():
-            for alias in set(mark.kwargs["databases"]) & set(settings.DATABASES):
+            for alias in set(mark.kwargs["databases"]) & queue_databases():
                 empty(alias)

@@ -22,6 +22,7 @@ from dataqueue_django.stores.orm import postgres
 from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.testing.contract.base import execution_of
 from tests.stores.tables import emptied_store, real_transactions
+from tests.variants import SQLITE, VARIANT
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ROWS = 20_000
@@ -109,6 +110,7 @@ def undone(alias: str) -> Iterator[None]:
         transaction.set_rollback(True, using=alias)
 
 
+@pytest.mark.skipif(VARIANT == "pgbouncer", reason="nothing is prepared behind PgBouncer")
 @real_transactions("postgres")
 class TestPostgresPlans:
     """With generic plans, as on a worker's connection."""
@@ -296,9 +298,9 @@ class TestPostgresPlans:
         assert "dataqueue_job" not in plan.scanned
 
 
-@real_transactions("default")
+@real_transactions(SQLITE)
 class TestSqlitePlans:
-    alias = "default"
+    alias = SQLITE
 
     def test_picking_from_lanes(self, filled: PortableStore) -> None:
         [pick] = self.plans(filled, "UNION ALL SELECT * FROM (SELECT id", lambda: filled.claim(claim(filled), now=NOW))

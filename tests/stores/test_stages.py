@@ -15,6 +15,7 @@ from dataqueue_django.domain.transitions import complete, fail, reclaim, release
 from dataqueue_django.testing.contract.base import execution_of
 from dataqueue_django.testing.contract.finishing import BROKEN
 from tests.stores.tables import emptied_store, real_transactions
+from tests.variants import SQLITE
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ENDS = (
@@ -30,7 +31,7 @@ ENDS = (
 @pytest.mark.parametrize(
     "alias",
     [
-        pytest.param("default", marks=real_transactions("default")),
+        pytest.param(SQLITE, marks=real_transactions(SQLITE)),
         pytest.param("postgres", marks=real_transactions("postgres")),
     ],
 )

@@ -13,10 +13,11 @@ from django.db import transaction
 from dataqueue_django.domain.filters import EVERYTHING
 from dataqueue_django.domain.records import NewJob
 from tests.stores.tables import emptied_store, real_transactions
+from tests.variants import SQLITE
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ALIASES = [
-    pytest.param("default", marks=real_transactions("default")),
+    pytest.param(SQLITE, marks=real_transactions(SQLITE)),
     pytest.param("postgres", marks=real_transactions("postgres")),
 ]
 

@@ -137,3 +137,10 @@ def test_a_broken_transaction_is_mended_on_every_database(any_alias: str) -> Non
     added = break_transaction.using(alias=any_alias).enqueue(alias=any_alias)
     assert run_job(added, alias=any_alias).failure_reason == "handler_error"
     assert not Group.objects.using(any_alias).filter(name="n").exists()
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_a_handler_that_breaks_another_database_of_the_test_leaves_it_usable(any_alias: str) -> None:
+    with pytest.raises(IntegrityError):
+        run_job(make_it_twice.using(alias=any_alias).enqueue(name="e"), alias=any_alias, raise_errors=True)
+    assert not Group.objects.exists()

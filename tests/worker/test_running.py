@@ -158,9 +158,9 @@ def test_a_busy_worker_is_quiet_for_longer_each_time(queue: JobQueue) -> None:
 
 def test_a_job_forgotten_under_a_live_worker_comes_back(queue: JobQueue, settings: Any) -> None:
     """As after a claim whose answer was lost without an error: nobody in the process knows of the job."""
-    settings.DATAQUEUE = {
-        queue.alias: {"OPTIONS": {"DATABASE": queue.alias}, "WORKER": {"REAP_EVERY": 0.1, "POLL_INTERVAL": 0.05}}
-    }
+    given = settings.DATAQUEUE[queue.alias]
+    quick = {**given["WORKER"], "REAP_EVERY": 0.1, "POLL_INTERVAL": 0.05}
+    settings.DATAQUEUE = {queue.alias: {**given, "WORKER": quick}}
     queue = get_queue(queue.alias)
 
     @job("running.later")

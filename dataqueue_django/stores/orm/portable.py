@@ -249,8 +249,9 @@ class PortableStore(Store):
         """See Store.delete_events."""
         open_jobs = self._jobs().filter(id=OuterRef("job_id")).exclude(_has_ended())
         old = self._table(EventRow).filter(~Exists(open_jobs), created_at__lt=before)
-        ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
-        return int(self._table(EventRow).filter(id__in=ids).delete()[0])
+        with self._write():
+            ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
+            return int(self._table(EventRow).filter(id__in=ids).delete()[0])
 
     # -- side records
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 import psycopg
-from django.db import Error, models
+from django.db import Error, OperationalError, models
 from django.db.models import Func
 
 from ... import conf
@@ -92,6 +93,19 @@ class PostgresStore(PortableStore):
 
     def _insert_lot(self, jobs: Sequence[NewJob], now: datetime | None) -> list[tuple[int, bool, datetime]]:
         document = json.dumps([_document(n, job) for n, job in enumerate(jobs)], ensure_ascii=False)
+        try:
+            return self._insert_document(document, now)
+        except OperationalError as why:
+            if (
+                not isinstance(why.__cause__, psycopg.errors.SerializationFailure)
+                or not self.connection.get_autocommit()
+            ):
+                raise  # the caller has to repeat the transaction
+        # The project's statements are REPEATABLE READ, and a key was taken while this one ran.
+        with self._write():
+            return self._insert_document(document, now)
+
+    def _insert_document(self, document: str, now: datetime | None) -> list[tuple[int, bool, datetime]]:
         with self.connection.cursor() as cursor:
             cursor.execute(load("postgres/insert"), {"jobs": document, "now": now})
             return list(cursor.fetchall())
@@ -122,6 +136,28 @@ class PostgresStore(PortableStore):
         return _PostgresSession(self.database, settings.prepared_statements, settings.lease)
 
     # -- what vendors differ in
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        """A transaction of the store's own is READ COMMITTED, whatever the project's are.
+
+        It waits for rows and then looks at them again; at a higher level that is an error.
+        """
+        connection = self.connection
+        connection.ensure_connection()
+        raw: Any = connection.connection
+        if not connection.get_autocommit() or raw.isolation_level is psycopg.IsolationLevel.READ_COMMITTED:
+            with super()._write():
+                yield
+            return
+        level = raw.isolation_level
+        raw.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        try:
+            with super()._write():
+                yield
+        finally:
+            if not raw.closed:
+                raw.isolation_level = level
 
     def _clock_column(self, now: datetime | None) -> Any:
         if now is not None:
@@ -265,9 +301,11 @@ class _PostgresSession(PrivateConnection):
     def _forced(self, given: dict[str, Any]) -> dict[str, Any]:
         forced: dict[str, Any] = {"isolation_level": psycopg.IsolationLevel.READ_COMMITTED}
         if self._prepared:
-            # As start-up parameters they hold after every reconnection; PgBouncer would refuse them.
+            # As start-up parameters they hold after every reconnection; PgBouncer would refuse them. psycopg's level
+            # is for transactions, the parameter for statements outside of them.
+            level = "-c default_transaction_isolation=read\\ committed"
             planner = "-c plan_cache_mode=force_generic_plan -c jit=off"
-            forced["options"] = f"{given.get('options', '')} {planner}".strip()
+            forced["options"] = f"{given.get('options', '')} {level} {planner}".strip()
             # Django's own value, None, forbids even what asks for it; this one prepares nothing else.
             forced["prepare_threshold"] = sys.maxsize
         return forced
