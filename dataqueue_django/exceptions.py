@@ -88,9 +88,15 @@ class Snooze(Exception):
         self.delay = delay
 
 
+LONGEST_WORD = 200
+"""No name is longer; what is compares too slowly."""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(word), [str(one) for one in known], n=1)
+    if not isinstance(word, str):
+        return ""
+    near = difflib.get_close_matches(str.__str__(word)[:LONGEST_WORD], [str(one) for one in known], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
@@ -100,7 +106,8 @@ def shown(value: object, limit: int = 80) -> str:
     Never raises: a value without a repr is shown as its type.
     """
     try:
-        text = repr(value)
+        text = repr(value[:limit] if isinstance(value, str | bytes) else value)
     except Exception:  # as that of an integer with more than 4300 digits
         text = f"<{type(value).__qualname__}>"
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:limit])
+    return escaped if len(text) <= limit and len(escaped) <= limit else escaped[: limit - 1] + "…"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import islice
 from typing import Any, TypeGuard
 
 from ..exceptions import InvalidFilter, did_you_mean, shown
 from .filters import EVERYTHING, JobFilter, TagMatch, TagMode, TimeRange
-from .options import MAX_TAGS
-from .records import JobStatus
+from .options import MAX_TAGS, MOST_READ, in_utc, is_aware, plain
+from .portable import is_plain_text
+from .records import ENDED, JobStatus
 
 MOST_VALUES = 1000
 MOST_JOBS = 10_000
@@ -61,9 +63,19 @@ def page_offset(given: object, after: object) -> int:
 
 def job_id_from(given: object, name: str = "job_id") -> int:
     """Return a job's id; raises InvalidFilter for what cannot be one. Ids beyond 64 bits are those of no job."""
+    number = _id(name, given)
+    return number if abs(number) < BIGINT else 0
+
+
+def page_after(given: object) -> int | None:
+    """Return the id that a page begins after, or None; raises InvalidFilter. One beyond 64 bits is beyond all jobs."""
+    return None if given is None else max(-BIGINT + 1, min(_id("after", given), BIGINT - 1))
+
+
+def _id(name: str, given: object) -> int:
     if isinstance(given, bool) or not isinstance(given, int):
         raise InvalidFilter(f"{name} is {shown(given)}; expected a whole number.")
-    return given if abs(given) < BIGINT else 0
+    return int(given)
 
 
 def amount(name: str, given: object, *, least: float = 0.0, above: float | None = None, most: float) -> float:
@@ -75,24 +87,41 @@ def amount(name: str, given: object, *, least: float = 0.0, above: float | None 
     raise InvalidFilter(f"{name} is {shown(given)}; expected a number {start} up to {most:g}.")
 
 
+def flag_from(name: str, given: object) -> bool:
+    """Return True or False; raises InvalidFilter for all else, since it would mean one of them in silence."""
+    if not isinstance(given, bool):
+        raise InvalidFilter(f"{name} is {shown(given)}; expected True or False.")
+    return given
+
+
+def ends_from(given: object) -> frozenset[JobStatus]:
+    """Return one or several statuses in which jobs have ended; raises InvalidFilter."""
+    wrong = f"statuses is {shown(given)}; expected some of {', '.join(sorted(ENDED))}, since other jobs go on."
+    if not isinstance(given, str) and not _is_list(given):
+        raise InvalidFilter(wrong)
+    words = (given,) if isinstance(given, str) else given
+    statuses = frozenset(_each("statuses", words, lambda _, word: status_from(word)))
+    if not statuses or not statuses <= ENDED:
+        raise InvalidFilter(wrong)
+    return statuses
+
+
 def status_from(given: object) -> JobStatus:
     """Return a status by its word; raises InvalidFilter naming the words there are."""
-    try:
-        return JobStatus(given)  # type: ignore[arg-type]
-    except ValueError:
-        words = ", ".join(JobStatus)
-        hint = did_you_mean(given, JobStatus)
-        raise InvalidFilter(f"{shown(given)} is not a status; expected one of {words}.{hint}") from None
+    if (word := plain(given)) in tuple(JobStatus):
+        return JobStatus(word)
+    words, hint = ", ".join(JobStatus), did_you_mean(given, JobStatus)
+    raise InvalidFilter(f"{shown(given)} is not a status; expected one of {words}.{hint}")
 
 
 def tags_from(given: object, mode: object = TagMode.ALL) -> TagMatch:
     """Return what tags to look for; raises InvalidFilter. Without tags only the mode "exact" says what is meant."""
+    how = _mode(mode)
     if isinstance(given, TagMatch):
         return tags_from(given.values, given.mode)
     if isinstance(given, Mapping):
         _check_names("tags", given, ("values", "mode"))
-        return tags_from(list(_listed("tags", given.get("values"))), given.get("mode", TagMode.ALL))
-    how = _mode(mode)
+        return tags_from(_listed("tags", given.get("values")), given.get("mode", TagMode.ALL))
     values = _each("tags", _listed("tags", given), _text, most=MAX_TAGS)
     if not values and how is not TagMode.EXACT:
         raise InvalidFilter("tags is empty; expected at least one tag, or the mode 'exact' for jobs without tags.")
@@ -117,21 +146,16 @@ def times_from(name: str, given: object) -> TimeRange:
 
 
 def _moment(name: str, given: object) -> datetime:
-    if isinstance(given, datetime) and given.utcoffset() is not None:
-        try:
-            return given.astimezone(UTC)
-        except OverflowError:
-            pass
+    if is_aware(given) and (utc := in_utc(given)) is not None:
+        return utc
     raise InvalidFilter(f"{name} is {shown(given)}; expected an aware datetime, as timezone.now() returns.")
 
 
 def _mode(given: object) -> TagMode:
-    try:
-        return TagMode(given)  # type: ignore[arg-type]
-    except ValueError:
-        words = ", ".join(TagMode)
-        hint = did_you_mean(given, TagMode)
-        raise InvalidFilter(f"{shown(given)} is not a mode of tags; expected one of {words}.{hint}") from None
+    if (word := plain(given)) in tuple(TagMode):
+        return TagMode(word)
+    words, hint = ", ".join(TagMode), did_you_mean(given, TagMode)
+    raise InvalidFilter(f"{shown(given)} is not a mode of tags; expected one of {words}.{hint}")
 
 
 def _is_list(given: object) -> TypeGuard[Iterable[Any]]:
@@ -146,10 +170,12 @@ def _listed(name: str, given: object) -> Iterable[Any]:
 
 def _each(name: str, given: Iterable[Any], one: Reader, most: int = MOST_VALUES) -> tuple[Any, ...]:
     """Return every value, read with `one`, without repetitions."""
-    values = tuple(dict.fromkeys(one(name, value) for value in given))
-    if len(values) > most:
-        raise InvalidFilter(f"{name} has {len(values)} values; expected at most {most}.")
-    return values
+    values: dict[Any, None] = {}
+    for n, value in enumerate(islice(given, MOST_READ)):
+        values[one(name, value)] = None
+        if len(values) > most or n == MOST_READ - 1:
+            raise InvalidFilter(f"{name} has too many values; expected at most {most}.")
+    return tuple(values)
 
 
 def _given(name: str, given: object, one: Reader) -> tuple[Any, ...]:
@@ -161,13 +187,9 @@ def _given(name: str, given: object, one: Reader) -> tuple[Any, ...]:
 
 
 def _text(name: str, given: object) -> str:
-    if isinstance(given, str) and len(given) <= 255 and "\0" not in given:
-        try:
-            given.encode()
-        except UnicodeEncodeError:
-            pass
-        else:
-            return given
+    text = plain(given)
+    if text is not None and len(text) <= 255 and is_plain_text(text):
+        return text
     raise InvalidFilter(f"{name} holds {shown(given)}; expected a string of at most 255 characters.")
 
 
@@ -176,15 +198,9 @@ def _number(name: str, given: object) -> int:
 
 
 def _whole(name: str, given: object, least: int, most: int) -> int:
-    if type(given) is not int or not least <= given <= most:
+    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
         raise InvalidFilter(f"{name} is {shown(given)}; expected a whole number from {least} to {most}.")
-    return given
-
-
-def _flag(name: str, given: object) -> bool:
-    if not isinstance(given, bool):
-        raise InvalidFilter(f"{name} is {shown(given)}; expected True or False.")
-    return given
+    return int(given)
 
 
 def _check_names(where: str, given: Mapping[Any, Any], known: Iterable[str]) -> None:
@@ -201,7 +217,7 @@ READ: dict[str, Reader] = {
     "priorities": lambda name, given: _given(name, given, _number),
     "run_at": times_from,
     "tags": lambda _, given: tags_from(given),
-    "held": _flag,
+    "held": flag_from,
     "worker_ids": lambda name, given: _given(name, given, _number),
     "idempotency_keys": lambda name, given: _given(name, given, _text),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, TypeGuard
 
 from ..exceptions import InvalidJob, did_you_mean, shown
 from .portable import is_plain_text, portable
@@ -17,6 +18,8 @@ TEN_YEARS = timedelta(days=3653)
 LONGEST_TIMEOUT = 365 * 24 * 3600.0
 MAX_ATTEMPTS = 1000
 MAX_TAGS = 50
+MOST_READ = 10_000
+"""No more values of one list are looked at, repetitions included: it may have no end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +56,7 @@ def options_from(given: Mapping[str, Any], where: str = "add_job()") -> JobOptio
     """Return the options in `given`; raises InvalidJob for an unknown name, naming the nearest one."""
     for name in given:
         if name not in OPTION_NAMES:
-            raise InvalidJob(f"{where} got the unknown option {name!r}.{did_you_mean(name, OPTION_NAMES)}")
+            raise InvalidJob(f"{where} got the unknown option {shown(name)}.{did_you_mean(name, OPTION_NAMES)}")
     options = JobOptions(**given)
     return options if options.tags is None else replace(options, tags=tag_list(options.tags))
 
@@ -97,28 +100,42 @@ def backoff_word(value: Any) -> str:
 
 def name(field: str, value: Any, longest: int = 128) -> str:
     """Return `value` as the name of a queue or job type: 1 to `longest` characters, printable, no outer spaces."""
-    if not isinstance(value, str) or not value or len(value) > longest:
+    text = plain(value)
+    if not text or len(text) > longest:
         raise InvalidJob(f"{field} is {shown(value)}; expected a name of 1 to {longest} characters.")
-    if value != value.strip() or not value.isprintable() or value == "__all__":
+    if text != text.strip() or not text.isprintable() or text == "__all__":
         raise InvalidJob(f"{field} is {shown(value)}; expected printable characters without spaces at either end.")
-    return value
+    return text
 
 
 def key(field: str, value: Any, longest: int = 255) -> str | None:
     """Return `value` as a key that is compared byte for byte, or None."""
     if value is None:
         return None
-    if not isinstance(value, str) or not 1 <= len(value) <= longest or not is_plain_text(value):
+    text = plain(value)
+    if not text or len(text) > longest or not is_plain_text(text):
         raise InvalidJob(f"{field} is {shown(value)}; expected a string of 1 to {longest} characters.")
-    return value
+    return text
+
+
+def plain(value: object) -> str | None:
+    """Return a string as a plain one, whatever subclass it is of (an enumeration's, say); None for anything else."""
+    return str.__str__(value) if isinstance(value, str) else None
 
 
 def whole(field: str, value: Any, least: int, most: int, default: int) -> int:
     """Return `value` as an integer between `least` and `most`, or `default` for None."""
     if value is None:
         return default
-    if type(value) is not int or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InvalidJob(f"{field} is {shown(value)}; expected a whole number from {least} to {most}.")
+    return int(value)
+
+
+def flag(field: str, value: Any) -> bool:
+    """Return `value` if it is True or False: any other would be taken for one of them in silence."""
+    if not isinstance(value, bool):
+        raise InvalidJob(f"{field} is {shown(value)}; expected True or False.")
     return value
 
 
@@ -141,16 +158,31 @@ def moment(field: str, value: Any, now: datetime | None) -> datetime | None:
     """Return an aware time at most ten years after `now`, or None."""
     if value is None:
         return None
-    if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
+    if not is_aware(value):
         raise InvalidJob(f"{field} is {shown(value)}; expected an aware datetime, as timezone.now() returns.")
-    try:
-        utc = value.astimezone(UTC)
-        too_late = now is not None and utc - now > TEN_YEARS
-    except OverflowError:
-        raise InvalidJob(f"{field} is {shown(value)}; expected a time within the next ten years.") from None
-    if too_late or utc.year < 2:
+    utc = in_utc(value)
+    if utc is None or utc.year < 2 or (now is not None and utc - now > TEN_YEARS):
         raise InvalidJob(f"{field} is {shown(value)}; expected a time within the next ten years.")
     return utc
+
+
+def is_aware(value: object) -> TypeGuard[datetime]:
+    """Return whether `value` is a datetime that says how far from UTC it is."""
+    if not isinstance(value, datetime):
+        return False
+    try:
+        return value.utcoffset() is not None
+    except Exception:  # whatever the caller's own tzinfo does
+        return False
+
+
+def in_utc(value: datetime) -> datetime | None:
+    """Return an aware time as a plain datetime in UTC, or None for one that no calendar holds there."""
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        return None
+    return datetime.combine(utc.date(), utc.time(), UTC)
 
 
 def tag_list(value: Any) -> tuple[str, ...]:
@@ -159,14 +191,15 @@ def tag_list(value: Any) -> tuple[str, ...]:
         return ()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidJob(f"tags is {shown(value)}; expected a list of strings, such as ['vip'].")
-    given = list(value)
-    for tag in given:
-        if not isinstance(tag, str) or not 1 <= len(tag) <= 128 or not is_plain_text(tag):
+    tags: dict[str, None] = {}
+    for n, tag in enumerate(islice(value, MOST_READ)):
+        text = plain(tag)
+        if not text or len(text) > 128 or not is_plain_text(text):
             raise InvalidJob(f"tags holds {shown(tag)}; expected strings of 1 to 128 characters.")
-    tags = tuple(dict.fromkeys(given))
-    if len(tags) > MAX_TAGS:
-        raise InvalidJob(f"tags holds {len(tags)} tags; expected at most {MAX_TAGS}.")
-    return tags
+        tags[text] = None
+        if len(tags) > MAX_TAGS or n == MOST_READ - 1:
+            raise InvalidJob(f"tags holds too many tags; expected at most {MAX_TAGS}.")
+    return tuple(tags)
 
 
 def _one_of(field: str, value: Any, words: tuple[str, ...]) -> str:

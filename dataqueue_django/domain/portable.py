@@ -46,7 +46,7 @@ def clean_text(text: object, max_bytes: int = ERROR_BYTES) -> str:
     Never raises: a value whose str() fails is described by its type.
     """
     try:
-        plain = text if isinstance(text, str) else str(text)
+        plain = str.__str__(text if isinstance(text, str) else str(text))
     except Exception as why:
         plain = f"<{type(text).__name__} whose str() raised {type(why).__name__}>"
     plain = plain[:max_bytes].replace("\x00", "�")

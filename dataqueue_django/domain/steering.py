@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ..exceptions import InvalidEdit, InvalidJob, did_you_mean
+from ..exceptions import InvalidEdit, InvalidJob, did_you_mean, shown
 from .changes import PRESENT, Add, After, Alternatives, AtLeast, Change, Guard, Verb
 from .options import INT32, MAX_ATTEMPTS, backoff_word, millis, moment, tag_list, whole
 from .records import EventType, JobStatus
@@ -116,7 +116,7 @@ def edited_fields(updates: Mapping[str, Any], *, now: datetime) -> dict[str, Any
         if name in FIXED:
             raise InvalidEdit(f"{name!r} cannot be edited; add a new job instead.")
         if name not in EDITABLE:
-            raise InvalidEdit(f"{name!r} cannot be edited.{did_you_mean(name, EDITABLE)}")
+            raise InvalidEdit(f"{shown(name)} cannot be edited.{did_you_mean(name, EDITABLE)}")
     fields: dict[str, Any] = {}
     for name, value in updates.items():
         fields |= _field(name, value, now)

@@ -61,13 +61,13 @@ class Registry:
             )
         self._handlers[handler.job_type] = handler
 
-    def get(self, job_type: str) -> Handler | None:
+    def get(self, job_type: object) -> Handler | None:
         """Return the handler of `job_type`, or None."""
-        return self._handlers.get(job_type)
+        return self._handlers.get(job_type) if isinstance(job_type, str) else None
 
     def known(self, job_type: object) -> Handler:
         """Return the handler of `job_type`; raises InvalidJob naming the nearest known type."""
-        handler = self.get(job_type) if isinstance(job_type, str) else None
+        handler = self.get(job_type)
         if handler is None:
             raise InvalidJob(
                 f"No handler is registered for the job type {shown(job_type)}.{did_you_mean(job_type, self._handlers)}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
 from ..announcing import announce
-from ..domain.options import JobOptions, new_job, options_from
+from ..domain.options import JobOptions, flag, new_job, options_from
 from ..domain.records import JSON, EventType, Inserted, Job, NewJob
 from ..exceptions import IdempotencyConflict, InvalidJob, shown
 from ..stores.base import chunks
@@ -52,6 +53,7 @@ class Adding(QueueBase):
         `strict`, or the alias' setting STRICT, asks for it. Raises InvalidJob for anything that could not run;
         `allow_unknown` lets job types through that no handler here is registered for.
         """
+        strict = strict if strict is None else flag("strict", strict)
         spec = self.describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
         if not self._is_strict(strict):
             return self.insert([spec])[0].id
@@ -73,7 +75,7 @@ class Adding(QueueBase):
 
     def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
         """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
-        handler = self.handlers.get(job_type) if allow_unknown else self.handlers.known(job_type)
+        handler = self.handlers.get(job_type) if flag("allow_unknown", allow_unknown) else self.handlers.known(job_type)
         if handler is not None:
             options = options.over(handler.options)
             payload = handler.shape.encode(payload)
@@ -131,7 +133,18 @@ class Adding(QueueBase):
                 raise InvalidJob(f"Job {n} is {shown(given)}; expected a mapping with 'job_type' and 'payload'.")
             rest = {name: value for name, value in given.items() if name not in ("job_type", "payload")}
             options = options_from(rest, f"Job {n}")
-            yield self.describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
+            with naming_the_job(n):
+                spec = self.describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
+            yield spec
+
+
+@contextmanager
+def naming_the_job(number: int) -> Iterator[None]:
+    """Let the error of one of many jobs say which of them it is about, counted from 0."""
+    try:
+        yield
+    except InvalidJob as why:
+        raise type(why)(f"Job {number}: {why}") from why.__cause__
 
 
 def iterable(where: str, given: Any) -> Iterable[Any]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..conf import AliasSettings
+from ..domain.asking import flag_from
+from ..domain.options import plain
 from ..domain.portable import is_plain_text, portable
 from ..domain.records import JSON
 from ..exceptions import InvalidJob, shown
@@ -43,11 +45,12 @@ class QueueBase:
 
     def _is_strict(self, strict: bool | None) -> bool:
         """Return whether coming too late is an error: as the call says, else as the alias' setting says."""
-        return self.settings.strict if strict is None else strict
+        return self.settings.strict if strict is None else flag_from("strict", strict)
 
     @staticmethod
     def _actor(given: object) -> str:
         """Return who asks, as kept with an event; raises InvalidJob."""
-        if not isinstance(given, str) or len(given) > 255 or not is_plain_text(given):
+        text = plain(given)
+        if text is None or len(text) > 255 or not is_plain_text(text):
             raise InvalidJob(f"actor is {shown(given)}; expected a string of at most 255 characters.")
-        return given
+        return text

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..announcing import announce
-from ..domain.asking import filter_from
+from ..domain.asking import filter_from, flag_from
 from ..domain.changes import Alternatives
 from ..domain.filters import EVERYTHING, JobFilter, Order
 from ..domain.records import EventType, JobStatus
@@ -90,8 +90,8 @@ class Batching(QueueBase):
 
 
 def _pending(filters: Filters, confirm_all: bool) -> JobFilter:
-    where = filter_from(filters)
-    if filters is not None and where == EVERYTHING and not confirm_all:
+    where, confirmed = filter_from(filters), flag_from("confirm_all", confirm_all)
+    if filters is not None and where == EVERYTHING and not confirmed:
         raise InvalidFilter("filters is empty, which means every job; expected a filter, None, or confirm_all=True.")
     if where.statuses and JobStatus.PENDING not in where.statuses:
         raise InvalidFilter("filters asks for jobs that have started; expected pending ones.")

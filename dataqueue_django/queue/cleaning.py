@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from ..domain.asking import amount, page_limit, status_from
-from ..domain.records import ENDED, JobStatus
+from ..domain.asking import amount, ends_from, flag_from, page_limit
+from ..domain.records import JobStatus
 from ..exceptions import InvalidFilter, shown
 from .aio import with_async_twins
 from .base import QueueBase
@@ -36,7 +36,7 @@ class Cleaning(QueueBase):
         Only completed ones unless `statuses` says otherwise; "failed" means failed for good. Their idempotency keys
         become free. 0 days means all that have ended and has to be confirmed with `confirm_all`. Raises InvalidFilter.
         """
-        ended, before = _ended(statuses), self._before(days_to_keep, confirm_all)
+        ended, before = ends_from(statuses), self._before(days_to_keep, confirm_all)
         return sum(self._delete_ended(status, before, batch_size, on_batch) for status in sorted(ended))
 
     def cleanup_old_job_events(
@@ -61,22 +61,15 @@ class Cleaning(QueueBase):
 
     def _before(self, days: float, confirm_all: bool) -> datetime:
         days = amount("days_to_keep", days, least=0, most=MOST_DAYS)
-        if not days and not confirm_all:
+        if not flag_from("confirm_all", confirm_all) and not days:
             raise InvalidFilter("days_to_keep is 0, which deletes all that has ended; confirm_all=True confirms it.")
         return self.store.now() - timedelta(days=days)
 
 
-def _ended(given: Iterable[str]) -> frozenset[JobStatus]:
-    words = (given,) if isinstance(given, str) else tuple(given)
-    statuses = frozenset(status_from(word) for word in words)
-    if not statuses or not statuses <= ENDED:
-        names = ", ".join(sorted(ENDED))
-        raise InvalidFilter(f"statuses is {shown(given)}; expected some of {names}, since other jobs go on.")
-    return statuses
-
-
 def _in_batches(delete: Callable[[int], int], batch_size: int, on_batch: OnBatch | None) -> int:
     size, total = page_limit(batch_size, BATCH, "batch_size"), 0
+    if on_batch is not None and not callable(on_batch):
+        raise InvalidFilter(f"on_batch is {shown(on_batch)}; expected a function that takes a number.")
     while deleted := delete(size):
         total += deleted
         if on_batch is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
@@ -12,9 +12,11 @@ from asgiref.sync import sync_to_async
 
 from ..conf import DEFAULT_ALIAS
 from ..domain.options import JobOptions, as_defaults, options_from
+from ..domain.records import NewJob
 from ..exceptions import ConfigurationError, InvalidJob, shown
 from ..handlers.registry import BackoffRule, Handler, make_handler, registry
-from .adding import AddedJob, iterable
+from .adding import AddedJob, iterable, naming_the_job
+from .aio import names_twin
 
 if TYPE_CHECKING:
     from ..worker.context import JobContext
@@ -51,8 +53,9 @@ class BoundJob(Generic[P]):
     def using(self, *, alias: str | None = None, **options: Unpack[Options]) -> BoundJob[P]:
         """Return the same job type with these options over the ones it has."""
         stronger = options_from(options, f"{self.handler.job_type}.using()")
-        return BoundJob(self.handler, stronger.over(self.options), alias or self.alias)
+        return BoundJob(self.handler, stronger.over(self.options), self.alias if alias is None else alias)
 
+    @names_twin
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
         """Add a job in the caller's transaction and return its record.
 
@@ -67,15 +70,20 @@ class BoundJob(Generic[P]):
         """`enqueue` for async code."""
         return await sync_to_async(self.enqueue, thread_sensitive=True)(*args, **kwargs)
 
+    @names_twin
     def enqueue_many(self, payloads: Iterable[Any]) -> list[int]:
         """Add a job for each payload, all or none, a thousand a statement, and return their ids in order."""
         queue, job_type = self._queue, self.handler.job_type
         if self.options.idempotency_key is not None:
             raise InvalidJob("enqueue_many() cannot give many jobs one idempotency_key; use add_jobs().")
-        return queue.insert_all(
-            queue.describe(job_type, payload, self.options, allow_unknown=True)
-            for payload in iterable("enqueue_many()", payloads)
-        )
+
+        def described() -> Iterator[NewJob]:
+            for n, payload in enumerate(iterable("enqueue_many()", payloads)):
+                with naming_the_job(n):
+                    spec = queue.describe(job_type, payload, self.options, allow_unknown=True)
+                yield spec
+
+        return queue.insert_all(described())
 
     async def aenqueue_many(self, payloads: Iterable[Any]) -> list[int]:
         """`enqueue_many` for async code."""

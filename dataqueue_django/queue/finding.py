@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..domain.asking import filter_from, job_id_from, page_limit, page_offset, status_from, tags_from
+from ..domain.asking import filter_from, job_id_from, page_after, page_limit, page_offset, status_from, tags_from
 from ..domain.explaining import Explanation, explain, questions
 from ..domain.filters import COUNTABLE, JobFilter, TagMatch
 from ..domain.records import Job, JobEvent, Kind, Worker
@@ -42,7 +42,7 @@ class Finding(QueueBase):
             filter_from(filters),
             limit=page_limit(limit),
             offset=page_offset(offset, after),
-            after=None if after is None else job_id_from(after, "after"),
+            after=page_after(after),
         )
 
     def get_jobs_by_status(
@@ -85,6 +85,8 @@ class Finding(QueueBase):
         for field in fields:
             if field not in COUNTED or field not in COUNTABLE:
                 raise InvalidFilter(f"Jobs cannot be counted by {shown(field)}.{did_you_mean(field, COUNTED)}")
+            if fields.count(field) > 1:
+                raise InvalidFilter(f"{field!r} is given twice; expected each field once.")
         counts = self.store.count(filter_from(filters), by=fields)
         return {key[0]: n for key, n in counts.items()} if len(fields) == 1 else dict(counts)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..announcing import announce, is_heard
-from ..domain.asking import job_id_from
+from ..domain.asking import flag_from, job_id_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter
 from ..domain.lifecycle import Operation, refusal, state_of
@@ -25,7 +25,8 @@ class Managing(QueueBase):
 
     Each joins the caller's transaction. `actor` says who did it and is kept with the event. Where the job is not in a
     state for it they return False; with `strict`, or the alias' setting STRICT, they raise JobStateError naming the
-    state, and JobNotFound for an unknown id.
+    state, and JobNotFound for an unknown id. In a transaction at REPEATABLE READ or above, a job that somebody else has
+    changed since the transaction began to read makes PostgreSQL raise its serialization failure; nothing is done then.
     """
 
     def cancel_job(self, job_id: int, *, actor: str = "", strict: bool | None = None) -> bool:
@@ -34,7 +35,7 @@ class Managing(QueueBase):
         Returns whether it was cancelled (DataQueue "cancelJob"). A running job is left alone. The job is kept.
         """
         id, who = job_id_from(job_id), self._actor(actor)
-        return self._steer(Operation.CANCEL, EventType.CANCELLED, id, cancel(id, actor=who), strict)
+        return self._steer(Operation.CANCEL, EventType.CANCELLED, id, cancel(id, actor=who), self._is_strict(strict))
 
     def retry_job(self, job_id: int, *, actor: str = "", strict: bool | None = None) -> bool:
         """Make a failed or cancelled job ready now, with at least one more attempt (DataQueue "retryJob").
@@ -42,7 +43,7 @@ class Managing(QueueBase):
         Returns whether it was; a job that runs is never started a second time, a completed one not at all.
         """
         id, who = job_id_from(job_id), self._actor(actor)
-        done = self._steer(Operation.RETRY, EventType.RETRIED, id, retry(id, actor=who), strict)
+        done = self._steer(Operation.RETRY, EventType.RETRIED, id, retry(id, actor=who), self._is_strict(strict))
         if done:
             self.store.on_commit(self.notifier.publish)
         return done
@@ -56,7 +57,7 @@ class Managing(QueueBase):
         for a payload that does not fit the job's handler; then nothing is changed.
         """
         id, who = job_id_from(job_id), self._actor(actor)
-        fields = edited_fields(updates, now=self.store.now())
+        strict, fields = self._is_strict(strict), edited_fields(updates, now=self.store.now())
         if not fields:
             return False
         known = self.store.values(JobFilter(ids=(id,)), ("job_type",))
@@ -73,14 +74,12 @@ class Managing(QueueBase):
 
         A running job is only deleted with `force`; its handler runs on, and what it stores later is dropped.
         """
-        id = job_id_from(job_id)
+        id, force, strict = job_id_from(job_id), flag_from("force", force), self._is_strict(strict)
         if self.store.delete([id], force=force):
             return True
         return self._too_late(Operation.DELETE_FORCED if force else Operation.DELETE, id, strict)
 
-    def _steer(
-        self, operation: Operation, event: EventType, job_id: int, item: Alternatives, strict: bool | None
-    ) -> bool:
+    def _steer(self, operation: Operation, event: EventType, job_id: int, item: Alternatives, strict: bool) -> bool:
         [answer] = self.store.commit([item])
         if not answer.applied:
             return self._too_late(operation, job_id, strict)
@@ -89,9 +88,9 @@ class Managing(QueueBase):
                 announce(self.store, event, job_id=job_id, job_type=job_type, queue=queue)
         return True
 
-    def _too_late(self, operation: Operation, job_id: int, strict: bool | None) -> bool:
+    def _too_late(self, operation: Operation, job_id: int, strict: bool) -> bool:
         """Return False, or say why in strict mode."""
-        if not self._is_strict(strict):
+        if not strict:
             return False
         found = self.store.get([job_id])
         if not found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from ..announcing import announce, facts_of
-from ..domain.asking import amount
+from ..domain.asking import amount, flag_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter, Order
 from ..domain.records import Job, Kind
@@ -37,6 +37,7 @@ class Reclaiming(QueueBase):
         """
         minutes = amount("max_processing_minutes", max_processing_minutes, above=0, most=MOST_MINUTES)
         patience = timedelta(minutes=minutes)
+        force, observe = flag_from("force", force), flag_from("observe", observe)
         total = self._take_back_from_the_gone()
         if observe and not self.store.in_transaction() and (silent := self._silent_for(patience)):
             expire_silent(self.store, silent)

@@ -173,7 +173,7 @@ def _seconds(delay: object) -> float | None:
 
 def _text_of(error: BaseException) -> str:
     try:
-        return str(error)
+        return str.__str__(str(error))
     except BaseException as why:
         return f"<the exception's own text raised {type(why).__name__}>"
 

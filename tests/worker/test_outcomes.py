@@ -25,6 +25,18 @@ class Unprintable(Exception):
         raise RuntimeError("no words")
 
 
+class Rude(str):
+    def __getitem__(self, _: Any) -> str:
+        raise RuntimeError("no pieces")
+
+    replace = encode = __getitem__  # type: ignore[assignment]
+
+
+class SpeaksRudely(Exception):
+    def __str__(self) -> str:
+        return Rude("words")
+
+
 @pytest.fixture
 def run(any_alias: str) -> Any:
     """A function that defines a handler and runs it once: `run(function, **job_settings)` → the job."""
@@ -146,7 +158,9 @@ def test_not_even_a_base_exception_escapes(run: Any, error: BaseException) -> No
     assert run(raising(error)).error_history[0]["type"] == type(error).__name__
 
 
-@pytest.mark.parametrize("error", [Unprintable(), ValueError("a\x00b\ud800c"), ValueError("x" * 5_000_000)])
+@pytest.mark.parametrize(
+    "error", [Unprintable(), SpeaksRudely(), ValueError("a\x00b\ud800c"), ValueError("x" * 5_000_000)]
+)
 def test_an_error_is_kept_whatever_its_text_is(run: Any, error: BaseException) -> None:
     failed = run(raising(error))
     message = failed.error_history[0]["message"]

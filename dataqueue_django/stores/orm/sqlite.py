@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from django.db import models
@@ -38,7 +38,7 @@ class SqliteStore(PortableStore):
         the timeout.
         """
         connection = self.connection
-        connection.ensure_connection()
+        self._begin_if_autocommit_is_off()
         mode = connection.transaction_mode  # type: ignore[attr-defined]
         connection.transaction_mode = TRANSACTION_MODE  # type: ignore[attr-defined]
         try:
@@ -46,6 +46,23 @@ class SqliteStore(PortableStore):
                 yield
         finally:
             connection.transaction_mode = mode  # type: ignore[attr-defined]
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """See PortableStore.transaction."""
+        self._begin_if_autocommit_is_off()
+        return super().transaction()
+
+    def _begin_if_autocommit_is_off(self) -> None:
+        """Begin the transaction that is the caller's to end.
+
+        Python's sqlite3 would begin it before the first write only, and without the lock: ids drawn before that could
+        be drawn twice, and a savepoint, being the outermost transaction then, would commit when it is released.
+        """
+        connection = self.connection
+        connection.ensure_connection()
+        if not (connection.in_atomic_block or connection.get_autocommit() or connection.connection.in_transaction):
+            with connection.cursor() as cursor:
+                cursor.execute(f"BEGIN {TRANSACTION_MODE}")
 
     def problem(self) -> str | None:
         """See Store.problem. A worker's connections are others than the project's: each has a `:memory:` of its own."""
