@@ -54,10 +54,10 @@ class Adding(QueueBase):
         `allow_unknown` lets job types through that no handler here is registered for.
         """
         strict = strict if strict is None else flag("strict", strict)
-        spec = self.describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
+        spec = self._describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
         if not self._is_strict(strict):
-            return self.insert([spec])[0].id
-        added = self.add(spec)
+            return self._insert([spec])[0].id
+        added = self._add(spec)
         if added.payload_differs:
             raise IdempotencyConflict(
                 f"idempotency_key {shown(spec.idempotency_key)} belongs to job {added.id}, "
@@ -71,9 +71,9 @@ class Adding(QueueBase):
         Each is a mapping with `job_type`, `payload` and any options. Any iterable will do: it is read a thousand at a
         time. An empty one touches nothing.
         """
-        return self.insert_all(self._describe_each(jobs, allow_unknown))
+        return self._insert_all(self._describe_each(jobs, allow_unknown))
 
-    def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
+    def _describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
         """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
         handler = self.handlers.get(job_type) if flag("allow_unknown", allow_unknown) else self.handlers.known(job_type)
         if handler is not None:
@@ -81,20 +81,19 @@ class Adding(QueueBase):
             payload = handler.shape.encode(payload)
         return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
 
-    def insert(self, specs: list[NewJob]) -> list[Inserted]:
+    def _insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
         outside.check(self.store, self.settings.outside_transaction)
         answers = self.store.insert(specs)
         fresh = [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed]
         if fresh:
             self.store.on_commit(self.notifier.publish)
-        for job_id, spec in fresh:
-            announce(self.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
-        if fresh:
+            for job_id, spec in fresh:
+                announce(self.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
             hooks.inserted(self.alias, [job_id for job_id, _ in fresh])
         return answers
 
-    def insert_all(self, specs: Iterable[NewJob]) -> list[int]:
+    def _insert_all(self, specs: Iterable[NewJob]) -> list[int]:
         """Insert any number of described jobs, all or none, reading no more than a thousand ahead."""
         lots = iter(chunks(specs, self.store.features.max_batch))
         first = next(lots, None)
@@ -104,13 +103,13 @@ class Adding(QueueBase):
         ids: list[int] = []
         with self.store.transaction():
             for lot in chain([first], lots):
-                ids += [answer.id for answer in self.insert(lot)]
+                ids += [answer.id for answer in self._insert(lot)]
         return ids
 
-    def add(self, spec: NewJob) -> AddedJob:
+    def _add(self, spec: NewJob) -> AddedJob:
         """Insert a described job and return its record, or that of the job that has its idempotency key."""
         while True:
-            answer = self.insert([spec])[0]
+            answer = self._insert([spec])[0]
             if not answer.existed:
                 return _as_added(spec, answer)
             if kept := self.store.get([answer.id]):  # else it was deleted in between, and the key is free again
@@ -134,7 +133,7 @@ class Adding(QueueBase):
             rest = {name: value for name, value in given.items() if name not in ("job_type", "payload")}
             options = options_from(rest, f"Job {n}")
             with naming_the_job(n):
-                spec = self.describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
+                spec = self._describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
             yield spec
 
 

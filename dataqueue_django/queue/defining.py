@@ -63,8 +63,8 @@ class BoundJob(Generic[P]):
         InvalidPayload naming the argument that does not fit the handler.
         """
         payload = self.handler.shape.payload_from(args, kwargs)
-        spec = self._queue.describe(self.handler.job_type, payload, self.options, allow_unknown=True)
-        return self._queue.add(spec)
+        spec = self._queue._describe(self.handler.job_type, payload, self.options, allow_unknown=True)
+        return self._queue._add(spec)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
         """`enqueue` for async code."""
@@ -80,10 +80,10 @@ class BoundJob(Generic[P]):
         def described() -> Iterator[NewJob]:
             for n, payload in enumerate(iterable("enqueue_many()", payloads)):
                 with naming_the_job(n):
-                    spec = queue.describe(job_type, payload, self.options, allow_unknown=True)
+                    spec = queue._describe(job_type, payload, self.options, allow_unknown=True)
                 yield spec
 
-        return queue.insert_all(described())
+        return queue._insert_all(described())
 
     async def aenqueue_many(self, payloads: Iterable[Any]) -> list[int]:
         """`enqueue_many` for async code."""

@@ -361,6 +361,7 @@ def _housekeeping(trial: Trial) -> None:
     store.next_ready_in(claim)
     assert store.count(JobFilter(queues=(trial.queue,)))[()] == 3
     store.count(by=("status",))
+    store.backlogs()
     store.delete(gone)
     store.delete([kept])
     store.delete_events(before=now - TOMORROW)

@@ -485,11 +485,11 @@ def test_what_looks_odd_is_kept_as_what_it_means(
 
 def test_names_and_keys_become_plain_strings(queue: JobQueue) -> None:
     """What `enqueue` returns is what is stored, whatever class the caller's strings were of."""
-    spec = queue.describe(
+    spec = queue._describe(
         Loud(JOB_TYPE), {"n": 1}, options(queue=Shop.MAIL, idempotency_key=Loud("k"), tags=[Shop.MAIL])
     )
     assert {type(text) for text in (spec.job_type, spec.queue, spec.idempotency_key, *spec.tags)} == {str}
-    [answer] = queue.insert([spec])
+    [answer] = queue._insert([spec])
     assert queue.cancel_job(answer.id, actor=Loud("ann"))
     assert queue.get_job_events(answer.id)[-1].actor == "ann"
     found = queue.get_jobs({"queue": Shop.MAIL, "idempotency_key": Loud("k"), "tags": [Loud("mail")]})

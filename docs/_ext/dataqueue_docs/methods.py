@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 QUEUE = "dataqueue_django.queue.JobQueue"
-INTERNAL = {"describe", "insert", "insert_all", "add"}
-"""Methods that other parts of the package call; users have no need of them."""
 
 
 def capabilities() -> Iterator[tuple[str, list[str]]]:
@@ -17,7 +15,7 @@ def capabilities() -> Iterator[tuple[str, list[str]]]:
 
     for base in JobQueue.__mro__[1:]:
         names = [name for name, member in vars(base).items() if inspect.isfunction(member)]
-        public = [n for n in names if not n.startswith("_") and n not in INTERNAL and not is_twin(base, n)]
+        public = [n for n in names if not n.startswith("_") and not is_twin(base, n)]
         if public:
             yield base.__name__, public
 
