@@ -38,16 +38,17 @@ class Unserved:
 
 def unserved(backlogs: Iterable[Backlog], alive: Sequence[Worker]) -> list[Unserved]:
     """Return the backlogs that none of the workers `alive` will take, in their order."""
-    found = ((backlog, _obstacle(backlog, alive)) for backlog in backlogs)
+    found = ((backlog, obstacle_to(backlog.queue, backlog.job_type, alive)) for backlog in backlogs)
     return [Unserved(backlog=backlog, obstacle=obstacle) for backlog, obstacle in found if obstacle is not None]
 
 
-def _obstacle(backlog: Backlog, alive: Sequence[Worker]) -> Obstacle | None:
+def obstacle_to(queue: str, job_type: str, alive: Sequence[Worker]) -> Obstacle | None:
+    """Return why none of the workers `alive` will take a job of this queue and type; None where one will."""
     if not alive:
         return Obstacle.NO_WORKER
-    listening = [worker for worker in alive if serves(worker, backlog.queue)]
+    listening = [worker for worker in alive if serves(worker, queue)]
     if not listening:
         return Obstacle.NO_WORKER_FOR_QUEUE
-    if not any(backlog.job_type in worker.job_types for worker in listening):
+    if not any(job_type in worker.job_types for worker in listening):
         return Obstacle.NO_WORKER_KNOWS_TYPE
     return None

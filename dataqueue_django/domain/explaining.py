@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from .backlog import Obstacle, obstacle_to
 from .lifecycle import State, state_of
 from .liveness import is_silent, serves
 from .records import Job, Worker
@@ -52,7 +53,7 @@ def _standing(state: State, job: Job, now: datetime) -> tuple[str, str]:
         word = "delayed" if state is State.DELAYED else "retrying"
         return word, f"{what} in {_span(job.ready_at - now)}, at {_time(job.ready_at)}."
     if state is State.BLOCKED:
-        return "blocked", f"It waits for {job.open_dependencies} other jobs to complete."
+        return "blocked", f"It waits for {_number(job.open_dependencies, 'other job')} to complete."
     if state is State.PAUSED:
         return "paused", f"It was paused{_by(job.paused_by)}; it runs once it is resumed."
     if state is State.WAITING:
@@ -98,35 +99,35 @@ def _ready(
 ) -> Explanation:
     """A job that could run now: find who would take it, and what keeps them from it."""
     alive = [worker for worker in workers if worker.expired_at is None and not is_silent(worker, now)]
-    listening = [worker for worker in alive if serves(worker, job.queue)]
-    knowing = [worker for worker in listening if job.job_type in worker.job_types]
-    taking = [worker for worker in knowing if worker.stopping_at is None]
+    taking = [worker for worker in alive if _would_take(worker, job) and worker.stopping_at is None]
     free = [worker for worker in taking if busy.get(worker.id, 0) < worker.concurrency]
-    reason, text = _obstacle(job, alive, listening, knowing, taking, free, known)
+    obstacle = obstacle_to(job.queue, job.job_type, alive)
+    reason, text = (obstacle.value, _says(obstacle, job, known)) if obstacle else _turn(job, taking, free)
     counts = {"alive": len(alive), "suitable": len(taking), "free": len(free)}
     return Explanation(state=state, reason=reason, text=text, facts={**_facts(job), "workers": counts})
 
 
-def _obstacle(
-    job: Job,
-    alive: Sequence[Worker],
-    listening: Sequence[Worker],
-    knowing: Sequence[Worker],
-    taking: Sequence[Worker],
-    free: Sequence[Worker],
-    known: bool,
-) -> tuple[str, str]:
-    if not alive:
-        return "no_worker", "No worker is running; start one with `manage.py dataqueue_worker`."
-    if not listening:
-        return "no_worker_for_queue", f"No running worker takes jobs of the queue {job.queue!r}."
-    if not knowing:
-        hint = "" if known else "; this code has no handler for it either"
-        return "no_worker_knows_type", f"No running worker knows the job type {job.job_type!r}{hint}."
+def _says(obstacle: Obstacle, job: Job, known: bool) -> str:
+    """The sentence for a job that no live worker will take."""
+    if obstacle is Obstacle.NO_WORKER:
+        return "No worker is running; start one with `manage.py dataqueue_worker`."
+    if obstacle is Obstacle.NO_WORKER_FOR_QUEUE:
+        return f"No running worker takes jobs of the queue {job.queue!r}."
+    hint = "" if known else "; this code has no handler for it either"
+    return f"No running worker knows the job type {job.job_type!r}{hint}."
+
+
+def _turn(job: Job, taking: Sequence[Worker], free: Sequence[Worker]) -> tuple[str, str]:
+    """What a job waits for that a live worker would take."""
     if not taking:
         return "workers_stopping", "Every worker that could take it is stopping."
     if not free:
-        return "workers_busy", f"All {len(taking)} workers that could take it are busy; it is waiting for its turn."
+        who = (
+            "The only worker that could take it is"
+            if len(taking) == 1
+            else f"All {len(taking)} workers that could take it are"
+        )
+        return "workers_busy", f"{who} busy; it is waiting for its turn."
     if job.crash_count:
         return (
             "runs_alone",
@@ -148,6 +149,10 @@ def _facts(job: Job) -> dict[str, Any]:
         "max_attempts": job.max_attempts,
         "ready_at": job.ready_at,
     }
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _by(actor: str | None) -> str:

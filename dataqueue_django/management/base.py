@@ -24,7 +24,23 @@ from ..worker.mail import ExitCode
 CLOSED_PIPE = 141
 
 
-class QueueCommand(BaseCommand):
+class HelpfulCommand(BaseCommand):
+    """A command whose options have to be spelled out, and which knows what was meant by those that are not."""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return a parser that takes no abbreviations, and that names the nearest option for an unknown one."""
+        parser = super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+        refuse = parser.error
+
+        def error(message: str) -> Any:
+            unknown = message.partition("unrecognized arguments: ")[2].partition("=")[0].split()
+            return refuse(message + (did_you_mean(unknown[0], parser._option_string_actions) if unknown else ""))
+
+        parser.error = error  # type: ignore[method-assign]
+        return parser
+
+
+class QueueCommand(HelpfulCommand):
     """A command about one alias. Subclasses say `add_options` and `run`; the latter returns what `--json` prints."""
 
     requires_system_checks: Any = []  # those are for starting up, not for every line of a crontab
@@ -44,18 +60,6 @@ class QueueCommand(BaseCommand):
         """Return a sentence about what was done before an interruption; empty when there is nothing to say."""
         return ""
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser that takes no abbreviations, and that names the nearest option for an unknown one."""
-        parser = super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
-        refuse = parser.error
-
-        def error(message: str) -> Any:
-            unknown = message.partition("unrecognized arguments: ")[2].partition("=")[0].split()
-            return refuse(message + (did_you_mean(unknown[0], parser._option_string_actions) if unknown else ""))
-
-        parser.error = error  # type: ignore[method-assign]
-        return parser
-
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         self.add_options(parser)
@@ -64,13 +68,15 @@ class QueueCommand(BaseCommand):
 
     def handle(self, *_: Any, **given: Any) -> None:
         """Run, print, and turn whatever goes wrong into a sentence and an exit code."""
-        _accept_any_character()
+        accept_any_character()
         try:
-            facts = self.run(self._queue(given["alias"]), given)
+            queue = queue_of(given["alias"], misconfigured=ExitCode.FAILED)
+            refuse_unusable(queue)
+            facts = self.run(queue, given)
             self.stdout.write(json.dumps(facts) if given["json"] else self.tell(facts))
             self.stdout.flush()
         except BrokenPipeError:
-            _let_go_of_stdout()
+            let_go_of_stdout()
             sys.exit(CLOSED_PIPE)
         except KeyboardInterrupt:
             raise CommandError(f"Interrupted. {self.so_far()}".strip(), returncode=int(ExitCode.INTERRUPTED)) from None
@@ -81,18 +87,23 @@ class QueueCommand(BaseCommand):
             text = f"The store of DATAQUEUE[{given['alias']!r}] failed: {first} {self.so_far()}"
             raise CommandError(text.strip(), returncode=int(ExitCode.FAILED)) from None
 
-    def _queue(self, alias: str) -> JobQueue:
-        try:
-            known = conf.aliases()
-            if alias not in known:
-                hint = did_you_mean(alias, known) or f" Known: {', '.join(map(repr, known)) or 'none'}."
-                raise usage(f"DATAQUEUE has no alias {alias!r}.{hint}")
-            queue = get_queue(alias)
-        except DataQueueError as why:
-            raise CommandError(str(why), returncode=int(ExitCode.FAILED)) from None
-        if problem := queue.store.problem():
-            raise CommandError(problem, returncode=int(ExitCode.FAILED))
-        return queue
+
+def queue_of(alias: str, *, misconfigured: ExitCode) -> JobQueue:
+    """Return the queue of an alias; raises CommandError for one that DATAQUEUE does not have, or not rightly."""
+    try:
+        known = conf.aliases()
+        if alias not in known:
+            hint = did_you_mean(alias, known) or f" Known: {', '.join(map(repr, known)) or 'none'}."
+            raise usage(f"--alias: DATAQUEUE has no alias {alias!r}.{hint}")
+        return get_queue(alias)
+    except DataQueueError as why:
+        raise CommandError(str(why), returncode=int(misconfigured)) from None
+
+
+def refuse_unusable(queue: JobQueue) -> None:
+    """Raise CommandError when the store says that it cannot hold jobs as it is."""
+    if problem := queue.store.problem():
+        raise CommandError(problem, returncode=int(ExitCode.FAILED))
 
 
 def usage(message: str) -> CommandError:
@@ -100,15 +111,15 @@ def usage(message: str) -> CommandError:
     return CommandError(message, returncode=int(ExitCode.USAGE))
 
 
-def _accept_any_character() -> None:
+def accept_any_character() -> None:
     """Let a terminal that cannot show a character get an escape for it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _let_go_of_stdout() -> None:
-    """Keep Python from complaining once more when it flushes at its end."""
+def let_go_of_stdout() -> None:
+    """Point standard output at nothing, so that Python does not fail over what it still holds when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -74,6 +74,4 @@ def _in_batches(delete: Callable[[int], int], batch_size: int, on_batch: OnBatch
         total += deleted
         if on_batch is not None:
             on_batch(deleted)
-        if deleted < size:
-            break
-    return total
+    return total  # not before nothing is found: a batch is short, too, when somebody retries one of its jobs meanwhile

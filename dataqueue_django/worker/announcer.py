@@ -62,25 +62,35 @@ class Announcer:
             logs.worker.warning("receivers are too slow: about %d announcements are dropped", self._waiting.qsize())
 
     def _post(self, call: Callable[[], object]) -> None:
-        if self._waiting.qsize() >= MOST:
+        if self._waiting.qsize() < MOST and self._has_thread():
+            self._waiting.put(call)
+        else:
             self._drop()
-            return
-        self._waiting.put(call)
+
+    def _has_thread(self) -> bool:
+        """Return whether somebody tells; started now if need be, which fails at some limit or at the process' end."""
         if self._thread is None:
-            self._thread = Thread(target=self._serve, name="dataqueue-receivers", daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._serve, name="dataqueue-receivers", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
 
     def _drop(self) -> None:
         self._dropped += 1
         if time.monotonic() - self._complained_at > COMPLAIN_EVERY:
             self._complained_at = time.monotonic()
-            logs.worker.warning("receivers are too slow: %d announcements were dropped so far", self._dropped)
+            logs.worker.warning(
+                "receivers are too slow, or have no thread: %d announcements were dropped so far", self._dropped
+            )
 
     def _serve(self) -> None:
         connections = ThreadConnections()
         while not self._gives_up and (call := self._waiting.get()) is not None:
+            connections.before()
             try:
-                connections.before()
                 call()
             except BaseException:
                 logs.worker.exception("a receiver failed")

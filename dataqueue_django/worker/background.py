@@ -24,17 +24,21 @@ class BackgroundLoop:
         self._thread = Thread(target=self._run, name=f"dataqueue-worker-{loop.label}", daemon=True)
         self.ended.set_running_or_notify_cancel()
         atexit.register(self.give_back)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # at some limit of the system
+            atexit.unregister(self.give_back)
+            raise
 
     @property
     def is_alive(self) -> bool:
-        """Whether the loop has not ended."""
-        return not self.ended.done()
+        """Whether the loop has not ended; a process that was forked has none."""
+        return not self.ended.done() and self._thread.is_alive()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end, at most so many seconds; returns whether it came."""
         # Not by joining the thread: a join that Ctrl+C interrupts takes a running thread for ended.
-        if not wait_for([self.ended], seconds).done:
+        if self.is_alive and not wait_for([self.ended], seconds).done:
             return False
         self._thread.join()
         return True

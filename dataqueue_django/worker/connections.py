@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django import db
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..logs import worker as logger
 
 OLDEST = 600.0
 """Seconds after which a connection is renewed where the project keeps connections for one request only."""
@@ -15,7 +19,7 @@ IDLE = 5.0
 
 
 class ThreadConnections:
-    """Looks after the current thread's Django connections before and after each job.
+    """Looks after the current thread's Django connections before and after each job, and never raises.
 
     `close_old_connections` would reconnect for every job at Django's default CONN_MAX_AGE of 0.
     """
@@ -26,13 +30,24 @@ class ThreadConnections:
 
     def before(self) -> None:
         """Drop what broke while the thread was idle."""
-        if time.monotonic() - self._rested_since > IDLE:
+        if time.monotonic() - self._rested_since < IDLE:
+            return
+        with _carefully():
             for connection in _open_connections():
                 if not connection.is_usable():
                     connection.close()
 
     def after(self) -> None:
         """Leave nothing open that the next job could trip over."""
+        with _carefully():
+            self._tidy()
+
+    def close(self) -> None:
+        """Close everything at the end of the thread."""
+        with _carefully():
+            db.connections.close_all()
+
+    def _tidy(self) -> None:
         now = self._rested_since = time.monotonic()
         for connection in _open_connections():
             connection.queries_log.clear()
@@ -44,10 +59,6 @@ class ThreadConnections:
                 connection.closed_in_transaction = False  # else close() does nothing and the thread keeps a dead one
                 connection.close()
 
-    def close(self) -> None:
-        """Close everything at the end of the thread."""
-        db.connections.close_all()
-
     @staticmethod
     def _must_close(connection: BaseDatabaseWrapper, age: float) -> bool:
         if connection.in_atomic_block or not connection.get_autocommit() or _is_pooled(connection):
@@ -57,6 +68,15 @@ class ThreadConnections:
             return True
         connection.errors_occurred = False
         return age > (connection.settings_dict["CONN_MAX_AGE"] or OLDEST)
+
+
+@contextmanager
+def _carefully() -> Iterator[None]:
+    """A database backend that raises while its connections are tidied up must not cost the job or the thread."""
+    try:
+        yield
+    except Exception:
+        logger.exception("a thread's database connections could not be looked after")
 
 
 def _open_connections() -> list[BaseDatabaseWrapper]:

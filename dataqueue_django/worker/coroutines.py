@@ -116,7 +116,8 @@ class OrmThreads:
 
     def returned(self, thread: ThreadPoolExecutor, on_free: Callable[[], None]) -> None:
         """Take a thread back once it is done with what it was given, then tell; only then is it lent again."""
-        thread.submit(self._take_back, thread, on_free)
+        if not _hand_to(thread, self._take_back, thread, on_free):
+            on_free()
 
     def close(self) -> None:
         """End the threads: the idle ones now, the others when they come back."""
@@ -162,7 +163,11 @@ class LentThread(Executor):
         self.finished = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run a call in the lent thread."""
+        """Run a call in the lent thread.
+
+        While the interpreter ends nothing comes back: the handler waits until its job is given back, which does not use
+        up an attempt as an error would.
+        """
         future: Future[Any] = Future()
         call: Call = (future, lambda: fn(*args, **kwargs))
         with self._lock:
@@ -171,7 +176,7 @@ class LentThread(Executor):
             if thread is None:
                 self._early.append(call)
         if thread is not None:
-            thread.submit(_settle, call)
+            _hand_to(thread, _settle, call)
         if ask:
             self._threads.borrow(self)
         return future
@@ -184,9 +189,9 @@ class LentThread(Executor):
             else:
                 self._thread, back, calls, self._early = thread, None, self._early, []
             if back is None:
-                thread.submit(_refresh)
+                _hand_to(thread, _refresh)
             for call in calls:
-                thread.submit(_settle, call)
+                _hand_to(thread, _settle, call)
         if back is not None:
             self._threads.returned(back, lambda: None)
 
@@ -199,6 +204,15 @@ class LentThread(Executor):
             self._threads.returned(thread, on_free)
         else:
             on_free()
+
+
+def _hand_to(thread: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any) -> bool:
+    """Have a thread call a function; returns False when it cannot, since the interpreter ends and has ended it."""
+    try:
+        thread.submit(function, *arguments)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _settle(call: Call) -> None:
@@ -228,7 +242,7 @@ def _refresh() -> None:
 
 def _end(thread: ThreadPoolExecutor) -> None:
     """Close a thread's connections and let it end, without waiting for either."""
-    thread.submit(connections.close_all)
+    _hand_to(thread, connections.close_all)
     thread.shutdown(wait=False)
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from threading import Thread, current_thread
 
-from ..logs import worker as logger
 from .connections import ThreadConnections
 from .slots import MOST_THREADS, Run, Slots
 
@@ -43,18 +42,10 @@ class HandlerThreads:
         while (run := self._slots.take(is_async=False, wait=True)) is not None:
             self._at_work.add(current_thread())
             try:
-                _carefully(connections.before)
+                connections.before()
                 self._run_one(run)
             finally:
-                _carefully(connections.after)
+                connections.after()
                 self._at_work.discard(current_thread())
                 self._slots.free(run)
         connections.close()
-
-
-def _carefully(look_after: Callable[[], None]) -> None:
-    """A database backend that raises while its connections are tidied up must not cost the job or the thread."""
-    try:
-        look_after()
-    except Exception:
-        logger.exception("a handler thread's database connections could not be looked after")

@@ -44,6 +44,21 @@ def test_in_batches(queue: JobQueue) -> None:
 
 
 @pytest.mark.usefixtures("in_forty_days")
+def test_a_batch_out_of_which_a_job_was_retried_is_not_the_last(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retried, *others = [job_in(queue, State.FAILED) for _ in range(7)]
+    delete = queue.store.delete_ended
+
+    def meanwhile(*given: Any, limit: int, **rest: Any) -> int:
+        return delete(*given, limit=limit - queue.retry_job(retried), **rest)
+
+    monkeypatch.setattr(queue.store, "delete_ended", meanwhile)
+    assert queue.cleanup_old_jobs(statuses=["failed"], batch_size=3) == 6
+    assert [queue.get_job(job_id) for job_id in others] == [None] * 6
+
+
+@pytest.mark.usefixtures("in_forty_days")
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED, State.RETRYING, State.PROCESSING])
 def test_events_go_only_where_the_job_has_ended(queue: JobQueue, state: State) -> None:
     job_id = job_in(queue, state)

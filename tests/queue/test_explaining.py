@@ -30,7 +30,7 @@ def worker(queue: JobQueue, **fields: object) -> Worker:
     ("state", "reason", "words"),
     [
         (State.DELAYED, "delayed", "It runs in 10 min"),
-        (State.BLOCKED, "blocked", "It waits for 1 other jobs"),
+        (State.BLOCKED, "blocked", "It waits for 1 other job to"),
         (State.PAUSED, "paused", "It was paused; it runs once it is resumed."),
         (State.WAITING, "waiting", "Its handler waits until 20"),
         (State.RETRYING, "retrying", "Attempt 1 failed; the next one comes in 10 min"),

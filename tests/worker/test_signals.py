@@ -252,6 +252,48 @@ def test_receivers_that_cannot_keep_up_are_told_less(
     assert told == [0]
 
 
+def test_receivers_that_get_no_thread_cost_nothing(
+    queue: JobQueue, heard: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The system's limit may be reached, and a process that ends may not start threads any more."""
+    start, refused = threading.Thread.start, [1]
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name == "dataqueue-receivers" and refused:
+            refused.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    @job("signals.any")
+    def anything() -> None: ...
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    job_id = queue.add_job("signals.any", {})
+    with caplog.at_level(logging.WARNING):
+        assert work(queue) == 0
+    assert queue.store.get([job_id])[0].status is JobStatus.COMPLETED
+    assert words(heard) == ["added", "completed"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "1 announcements were dropped" in caplog.text
+
+
+def test_a_connection_that_cannot_be_tidied_up_silences_nobody(
+    queue: JobQueue, heard: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def receiver(**_: Any) -> None:
+        connections[queue.alias].ensure_connection()
+        monkeypatch.setattr(connections[queue.alias], "get_autocommit", lambda: 1 / 0)
+
+    signals.job_processing.connect(receiver)
+    voice = announcer.Announcer(queue.alias)
+    with caplog.at_level(logging.ERROR):
+        for event in (EventType.PROCESSING, EventType.COMPLETED):
+            voice.announce(event, job_id=1, job_type="a", queue="b")
+        voice.close(within=20)
+    assert words(heard) == ["processing", "completed"]
+    assert "could not be looked after" in caplog.text
+
+
 @pytest.mark.parametrize("mischief", ["queries", "leaves a transaction open", "breaks its transaction"])
 def test_receivers_have_connections_of_their_own(queue: JobQueue, connect: Callable[..., None], mischief: str) -> None:
     """Whatever a receiver does with the database, the worker's own session is another one, and none is left open."""

@@ -11,23 +11,24 @@ from dataclasses import replace
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.autoreload import get_child_arguments
 
 from ... import conf
-from ...exceptions import ConfigurationError, did_you_mean
+from ...exceptions import ConfigurationError
 from ...logs import show_on_console
-from ...queue import JobQueue, get_queue
+from ...queue import JobQueue
 from ...worker.loop import WorkerLoop
 from ...worker.mail import ExitCode
 from ...worker.options import GIVEN, READ, ProcessorOptions, check_job_types, options_from, whole
 from ...worker.reload import ChangedFiles
 from ...worker.supervisor import Lifeline, Supervisor, inherited
+from ..base import HelpfulCommand, accept_any_character, let_go_of_stdout, queue_of, refuse_unusable, usage
 
 MOST_PROCESSES = 1_000
 
 
-class Command(BaseCommand):
+class Command(HelpfulCommand):
     """Options in, a processor or a supervisor out; the exit code says how it ended."""
 
     help = (
@@ -76,7 +77,8 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **given: Any) -> None:
         """Run, and end the process with the worker's exit code."""
         show_on_console(given["verbosity"])
-        queue = _queue(given["alias"])
+        accept_any_character()
+        queue = queue_of(given["alias"], misconfigured=ExitCode.USAGE)
         options = _options(queue, given)
         parent = inherited()
         _check_store(queue, wait=given["wait"] or parent is not None)
@@ -115,24 +117,12 @@ class Command(BaseCommand):
         _end(supervisor.run())
 
     def _say(self, text: str) -> None:
-        """Print a line, whatever the encoding; a reader that is gone is no reason to stop working."""
-        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        """Print a line; a reader that is gone is no reason to stop working."""
         try:
-            self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self.stdout.write(text)
             self.stdout.flush()
         except BrokenPipeError:
-            _print_to_nobody()
-
-
-def _queue(alias: str) -> JobQueue:
-    known = conf.aliases()
-    if alias not in known:
-        hint = did_you_mean(alias, known) or f" Known: {', '.join(known)}."
-        raise _usage(f"--alias: DATAQUEUE has no alias {alias!r}.{hint}")
-    try:
-        return get_queue(alias)
-    except ConfigurationError as why:
-        raise _usage(str(why)) from None
+            let_go_of_stdout()
 
 
 def _options(queue: JobQueue, given: dict[str, Any]) -> ProcessorOptions:
@@ -143,7 +133,7 @@ def _options(queue: JobQueue, given: dict[str, Any]) -> ProcessorOptions:
         most = None if most is None else READ["max_jobs"]("--max-jobs", most)
         check_job_types(options.job_types, queue.handlers, _flag)
     except ConfigurationError as why:
-        raise _usage(str(why)) from None
+        raise usage(str(why)) from None
     return replace(options, burst=given["burst"], once=given["once"], max_jobs=most)
 
 
@@ -158,13 +148,11 @@ def _check_combination(given: dict[str, Any]) -> None:
         ("--reload", given["reload"] is True),
     ):
         if clashes:
-            raise _usage(f"--once cannot be combined with {option}.")
+            raise usage(f"--once cannot be combined with {option}.")
 
 
 def _check_store(queue: JobQueue, *, wait: bool) -> None:
-    problem = queue.store.problem()
-    if problem:
-        raise CommandError(problem, returncode=int(ExitCode.FAILED))
+    refuse_unusable(queue)
     if wait:
         return
     try:
@@ -172,10 +160,6 @@ def _check_store(queue: JobQueue, *, wait: bool) -> None:
     except Exception as error:
         text = f"The queue {queue.alias!r} cannot be reached: {str(error).strip()}"
         raise CommandError(text, returncode=int(ExitCode.FAILED)) from None
-
-
-def _usage(message: str) -> CommandError:
-    return CommandError(message, returncode=int(ExitCode.USAGE))
 
 
 def _flag(option: str) -> str:
@@ -197,19 +181,12 @@ def _end(code: int, *, at_once: bool = False) -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _print_to_nobody()
+        let_go_of_stdout()
     sys.stderr.flush()
     if at_once:
         os._exit(code)
     if code:
         sys.exit(code)
-
-
-def _print_to_nobody() -> None:
-    """Point standard output at nothing, so that Python does not fail over what it still holds when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _names(text: str) -> tuple[str, ...]:
