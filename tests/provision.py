@@ -13,6 +13,7 @@ services are required (``CI`` or ``REQUIRE_SERVICES=1`` is set) it is an error.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from typing import NoReturn
 
@@ -53,6 +54,7 @@ def miss(reason: str) -> NoReturn:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    _hear_interruptions()
     # A wrapper runs ahead of pytest-django's implementation, which imports the settings.
     options = early_config.known_args_namespace
     if not any(getattr(options, name, False) for name in OPTIONS_THAT_RUN_NOTHING):
@@ -68,6 +70,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if reason := os.environ.get(POSTGRES_MISSING):
         terminalreporter.section("PostgreSQL was not tested", red=True)
         terminalreporter.line(reason)
+
+
+def _hear_interruptions() -> None:
+    """Undo what a shell does to what it starts in the background: a process that ignores Ctrl+C hands that on.
+
+    Tests interrupt the processes that they start.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _provide(config: pytest.Config) -> None:

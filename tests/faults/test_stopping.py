@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT at random moments, once and twice (P08)."""
+"""SIGTERM and SIGINT at random moments, once and twice."""
 
 from __future__ import annotations
 
