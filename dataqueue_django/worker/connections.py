@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from django import db
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -32,20 +31,15 @@ class ThreadConnections:
         """Drop what broke while the thread was idle."""
         if time.monotonic() - self._rested_since < IDLE:
             return
-        with _carefully():
-            for connection in _open_connections():
-                if not connection.is_usable():
-                    connection.close()
+        _carefully(_close_broken)
 
     def after(self) -> None:
         """Leave nothing open that the next job could trip over."""
-        with _carefully():
-            self._tidy()
+        _carefully(self._tidy)
 
     def close(self) -> None:
         """Close everything at the end of the thread."""
-        with _carefully():
-            db.connections.close_all()
+        _carefully(db.connections.close_all)
 
     def _tidy(self) -> None:
         now = self._rested_since = time.monotonic()
@@ -70,13 +64,18 @@ class ThreadConnections:
         return age > (connection.settings_dict["CONN_MAX_AGE"] or OLDEST)
 
 
-@contextmanager
-def _carefully() -> Iterator[None]:
+def _carefully(look_after: Callable[[], None]) -> None:
     """A database backend that raises while its connections are tidied up must not cost the job or the thread."""
     try:
-        yield
+        look_after()
     except Exception:
         logger.exception("a thread's database connections could not be looked after")
+
+
+def _close_broken() -> None:
+    for connection in _open_connections():
+        if not connection.is_usable():
+            connection.close()
 
 
 def _open_connections() -> list[BaseDatabaseWrapper]:
