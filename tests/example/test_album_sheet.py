@@ -104,8 +104,12 @@ def test_the_sheet_is_made_once_and_shows_all(any_alias: str, site: dict[str, st
     with workers(site, tmp_path / "logs") as running:
         with nobody_changes_the_album(any_alias, PHOTOS * len(SIZES)):
             pass
+        # A worker stores the outcomes of its jobs a moment after they are over, and not in their order.
         wait_until(
-            lambda: queue.count_jobs({"job_type": "make_contact_sheet", "status": "completed"}),
+            lambda: (
+                queue.count_jobs({"job_type": "make_contact_sheet", "status": "completed"})
+                and not queue.count_jobs({"statuses": ["pending", "processing", "failed"]})
+            ),
             what=lambda: "\n".join(worker.output for worker in running),
         )
     album = Album.objects.using(any_alias).get()
