@@ -3,9 +3,10 @@
 import os
 
 from tests.database_urls import parse
-from tests.variants import ROUTERS, SQLITE, VARIANT, database, queue
+from tests.variants import KNOWN_CHECKS, ROUTERS, SQLITE, VARIANT, database, queue
 
 SECRET_KEY = "test"
+SILENCED_SYSTEM_CHECKS = KNOWN_CHECKS
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"

@@ -33,6 +33,12 @@ POSTGRES = "postgres"
 ALIASES = (POSTGRES,) if VARIANT in ("repeatable_read", "pool", "pgbouncer") else (SQLITE, POSTGRES)
 """The databases that the tests of every database run on: those that the variant sets up in its way."""
 
+POOLED = 8 if VARIANT == "pool" else 0
+"""How many connections Django's pool may keep open."""
+
+KNOWN_CHECKS = ["dataqueue.W006"] if VARIANT == "repeatable_read" else []
+"""What `check` says of the variant itself."""
+
 ORM_STORE = "dataqueue_django.stores.orm.OrmStore"
 ROUTERS = ["dataqueue_django.routers.QueueRouter"] if VARIANT == "separate" else []
 
@@ -62,7 +68,7 @@ def _postgres_options() -> dict[str, Any]:
     if VARIANT == "repeatable_read":
         return repeatable_read()
     if VARIANT == "pool":
-        return {"pool": {"min_size": 1, "max_size": 8, "timeout": 20}}
+        return {"pool": {"min_size": 1, "max_size": POOLED, "timeout": 20}}
     return {}
 
 
@@ -70,4 +76,6 @@ def queue(database: str, engine: str, **worker: Any) -> dict[str, Any]:
     """Return an alias of DATAQUEUE whose queue is in `database`; `worker` are further WORKER settings."""
     if VARIANT == "pgbouncer" and "postgresql" in engine:
         worker = {"PREPARED_STATEMENTS": False, "LISTEN": False, **worker}
-    return {"BACKEND": ORM_STORE, "OPTIONS": {"DATABASE": database}, "WORKER": worker}
+    found = {"BACKEND": ORM_STORE, "OPTIONS": {"DATABASE": database}, "WORKER": worker}
+    # With the queue kept apart, the tests' own transactions are elsewhere, and that is as meant.
+    return {**found, "OUTSIDE_TRANSACTION": "allow"} if VARIANT == "separate" else found

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import transaction
 
 from dataqueue_django import EventType, Job, JobStatus, get_queue, job
 from dataqueue_django.domain.lifecycle import State, state_of
@@ -291,10 +291,8 @@ class TestWorkers:
         ids = {answer.id for answer in queue.store.insert([NewJob(job_type="t") for _ in range(60)])}
 
         def claim(_: int) -> list[int]:
-            try:
+            with queue.store.private_session():
                 return [job.id for job in claimed(queue, limit=5)]
-            finally:
-                connections.close_all()
 
         with ThreadPoolExecutor(3) as pool:
             lots = list(pool.map(claim, range(9)))

@@ -13,6 +13,7 @@ from django.utils import timezone
 from dataqueue_django import JobContext, JobStatus, Snooze, get_queue, job
 from dataqueue_django.exceptions import JobNotFound, JobStateError
 from dataqueue_django.testing import inline, run_job
+from tests.variants import SQLITE
 
 
 @job("testing.make_group")
@@ -116,7 +117,8 @@ class InlineTests(TestCase):
         assert job.status is JobStatus.PENDING
 
     def test_raises_the_handler_s_error_when_asked(self) -> None:
-        with inline(raise_errors=True), pytest.raises(IntegrityError), transaction.atomic():
+        own, queues = transaction.atomic(), transaction.atomic(using=SQLITE)
+        with inline(raise_errors=True), pytest.raises(IntegrityError), own, queues:
             make_it_twice.enqueue(name="l")
 
     def test_stops_running_jobs_when_it_is_closed(self) -> None:
