@@ -33,8 +33,8 @@ POSTGRES = "postgres"
 ALIASES = (POSTGRES,) if VARIANT in ("repeatable_read", "pool", "pgbouncer") else (SQLITE, POSTGRES)
 """The databases that the tests of every database run on: those that the variant sets up in its way."""
 
-POOLED = 8 if VARIANT == "pool" else 0
-"""How many connections Django's pool may keep open."""
+POOLED = {"pool": 8, "pgbouncer": 20}.get(VARIANT, 0)
+"""How many connections Django's pool, or PgBouncer, may keep open."""
 
 KNOWN_CHECKS = ["dataqueue.W006"] if VARIANT == "repeatable_read" else []
 """What `check` says of the variant itself."""
@@ -79,3 +79,10 @@ def queue(database: str, engine: str, **worker: Any) -> dict[str, Any]:
     found = {"BACKEND": ORM_STORE, "OPTIONS": {"DATABASE": database}, "WORKER": worker}
     # With the queue kept apart, the tests' own transactions are elsewhere, and that is as meant.
     return {**found, "OUTSIDE_TRANSACTION": "allow"} if VARIANT == "separate" else found
+
+
+def declared(alias: str, **worker: Any) -> dict[str, Any]:
+    """Return DATAQUEUE with one of the tests' queues alone, and these WORKER settings."""
+    from django.conf import settings
+
+    return {alias: queue(alias, str(settings.DATABASES[alias]["ENGINE"]), **worker)}

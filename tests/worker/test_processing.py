@@ -23,7 +23,7 @@ from dataqueue_django.exceptions import ConfigurationError, JobStateError
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.processor import Processor
 from tests.harness.workers import wait_until
-from tests.variants import POOLED
+from tests.variants import POOLED, declared
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -98,7 +98,7 @@ def test_a_batch_is_claimed_once_and_run_to_its_end(queue: JobQueue) -> None:
 
 
 def test_a_batch_outlasts_the_time_after_which_held_jobs_are_given_back(queue: JobQueue, settings: Any) -> None:
-    settings.DATAQUEUE = {queue.alias: {"OPTIONS": {"DATABASE": queue.alias}, "WORKER": {"HOLD": 0.05}}}
+    settings.DATAQUEUE = declared(queue.alias, HOLD=0.05)
 
     @job("processing.slow")
     def slow() -> None:
@@ -192,9 +192,7 @@ def test_a_batch_leaves_nothing_behind(queue: JobQueue) -> None:
 
 
 def test_a_batch_has_a_worker_row_and_a_heartbeat_while_it_runs(queue: JobQueue, settings: Any) -> None:
-    settings.DATAQUEUE = {
-        queue.alias: {"OPTIONS": {"DATABASE": queue.alias}, "WORKER": {"HEARTBEAT": 0.05, "LEASE": 30}}
-    }
+    settings.DATAQUEUE = declared(queue.alias, HEARTBEAT=0.05, LEASE=30)
     queue = get_queue(queue.alias)
     beats: list[tuple[str, int]] = []
 
@@ -365,7 +363,7 @@ def test_what_outlasts_the_drain_is_given_back_uncharged(
 def test_a_longer_drain_than_the_alias_has_is_waited_for(
     queue: JobQueue, settings: Any, let_go: threading.Event
 ) -> None:
-    settings.DATAQUEUE = {queue.alias: {"OPTIONS": {"DATABASE": queue.alias}, "WORKER": {"DRAIN": 0}}}
+    settings.DATAQUEUE = declared(queue.alias, DRAIN=0)
     queue = get_queue(queue.alias)
 
     @job("processing.long")

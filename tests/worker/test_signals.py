@@ -20,6 +20,7 @@ from dataqueue_django.worker import announcer
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.harness.workers import wait_until
+from tests.variants import declared
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -198,12 +199,7 @@ def test_async_receivers_are_called(queue: JobQueue, connect: Callable[..., None
 def test_a_slow_receiver_stalls_neither_jobs_nor_the_lease(
     queue: JobQueue, settings: Any, connect: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.DATAQUEUE = {
-        queue.alias: {
-            "OPTIONS": {"DATABASE": queue.alias},
-            "WORKER": {"HEARTBEAT": 0.05, "LEASE": 0.5, "REAP_EVERY": 0.1, "POLL_INTERVAL": 0.02},
-        }
-    }
+    settings.DATAQUEUE = declared(queue.alias, HEARTBEAT=0.05, LEASE=0.5, REAP_EVERY=0.1, POLL_INTERVAL=0.02)
     queue = get_queue(queue.alias)
     stuck, let_go = threading.Event(), threading.Event()
 
