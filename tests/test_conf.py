@@ -63,7 +63,7 @@ def test_nothing_needs_to_be_set(settings: Any) -> None:
 )
 def test_mistakes_are_named(settings: Any, setting: Any, message: str) -> None:
     settings.DATAQUEUE = setting
-    (error,) = run_checks(tags=["dataqueue"])
+    (error,) = run_checks(tags=["dataqueue"], databases=[])
     assert re.search(message, error.msg)
     assert error.id == "dataqueue.E001"
 
@@ -82,7 +82,7 @@ def test_a_store_that_cannot_be_made_says_why(settings: Any, setting: Any, messa
     settings.DATAQUEUE = {"default": setting}
     with pytest.raises(ConfigurationError, match=message):
         _ = stores["default"]
-    (error,) = run_checks(tags=["dataqueue"])
+    (error,) = run_checks(tags=["dataqueue"], databases=[])
     assert re.search(message, error.msg)
 
 
@@ -103,7 +103,7 @@ def test_what_to_do_outside_the_transaction(settings: Any, word: str | None) -> 
 
 def test_local_times_are_refused(settings: Any) -> None:
     settings.USE_TZ = False
-    errors = [said.id for said in run_checks(tags=["dataqueue"]) if said.is_serious()]
+    errors = [said.id for said in run_checks(tags=["dataqueue"], databases=[]) if said.is_serious()]
     assert errors == ["dataqueue.E002"]
 
 

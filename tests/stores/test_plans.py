@@ -14,7 +14,7 @@ import pytest
 from django.db import connections, transaction
 
 from dataqueue_django.domain.changes import Alternatives
-from dataqueue_django.domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode
+from dataqueue_django.domain.filters import EVERYTHING, JobFilter, TagMatch, TagMode
 from dataqueue_django.domain.records import Claim, JobStatus, NewJob, Worker
 from dataqueue_django.domain.transitions import complete
 from dataqueue_django.stores.base import Store
@@ -87,7 +87,6 @@ def filled(request: pytest.FixtureRequest) -> PortableStore:
 
 
 DONE = JobStatus.COMPLETED
-PENDING = JobFilter(statuses=(JobStatus.PENDING,))
 PARAMS = {"now": NOW, "later": NOW + timedelta(hours=1)}
 
 
@@ -188,7 +187,6 @@ class TestPostgresPlans:
                 lambda s: s.query(JobFilter(tags=TagMatch(("rare",)), statuses=(JobStatus.PENDING,)), limit=100),
             ),
             ("dataqueue_job_pkey", "ORDER BY", lambda s: s.query(EVERYTHING, limit=100, after=10_000)),
-            ("dataqueue_job_pkey", "priority", lambda s: s.values(PENDING, ("id", "priority"), order=Order.OLDEST)),
         ],
         ids=[
             "jobs of a worker",
@@ -199,7 +197,6 @@ class TestPostgresPlans:
             "old events",
             "jobs by tag",
             "a deep page",
-            "a batch of pending jobs",
         ],
     )
     def test_other_statements(self, filled: PortableStore, index: str, table: str, act: Callable[[Store], Any]) -> None:
