@@ -14,7 +14,7 @@ import pytest
 from django.db import connections, transaction
 
 from dataqueue_django.domain.changes import Alternatives
-from dataqueue_django.domain.filters import EVERYTHING, JobFilter, TagMatch, TagMode
+from dataqueue_django.domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode
 from dataqueue_django.domain.records import Claim, JobStatus, NewJob, Worker
 from dataqueue_django.domain.transitions import complete
 from dataqueue_django.stores.base import Store
@@ -203,6 +203,13 @@ class TestPostgresPlans:
         plans = [p for p in self.unprepared(filled, lambda: act(filled)) if p.statement.startswith("SELECT")]
         plan = next(p for p in plans if table in p.statement)
         self.reads(plan, index)
+
+    def test_a_batch_of_pending_jobs(self, filled: PortableStore) -> None:
+        """By the primary key or by status, whichever the statistics favour; never the whole table."""
+        pending = JobFilter(statuses=(JobStatus.PENDING,))
+        [plan] = self.unprepared(filled, lambda: filled.values(pending, ("id", "priority"), order=Order.OLDEST))
+        assert plan.indexes <= {"dataqueue_job_pkey", "dataqueue_job_status"}
+        self.reads(plan)
 
     def test_inserting_asks_the_index_of_keys(self, filled: PortableStore) -> None:
         def act() -> None:
