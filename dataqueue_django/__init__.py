@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "AsyncJobContext": "worker.context",
     "Backoff": "domain.retry",
+    "Completion": "domain.tokens",
     "EventType": "domain.records",
     "FailureReason": "domain.records",
     "GiveUp": "exceptions",
@@ -19,6 +21,9 @@ _HOMES = {
     "Processor": "worker.processor",
     "RetryLater": "exceptions",
     "Snooze": "exceptions",
+    "Step": "domain.records",
+    "Token": "domain.records",
+    "TokenResult": "worker.history",
     "get_queue": "queue",
     "job": "queue",
 }
@@ -31,14 +36,19 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from .domain.records import Job as Job
     from .domain.records import JobEvent as JobEvent
     from .domain.records import JobStatus as JobStatus
+    from .domain.records import Step as Step
+    from .domain.records import Token as Token
     from .domain.retry import Backoff as Backoff
+    from .domain.tokens import Completion as Completion
     from .exceptions import GiveUp as GiveUp
     from .exceptions import RetryLater as RetryLater
     from .exceptions import Snooze as Snooze
     from .queue import JobQueue as JobQueue
     from .queue import get_queue as get_queue
     from .queue import job as job
+    from .worker.context import AsyncJobContext as AsyncJobContext
     from .worker.context import JobContext as JobContext
+    from .worker.history import TokenResult as TokenResult
     from .worker.processor import Processor as Processor
 
 

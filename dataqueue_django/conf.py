@@ -24,6 +24,7 @@ DEFAULT: Mapping[str, Mapping[str, Any]] = {DEFAULT_ALIAS: {"BACKEND": ORM_STORE
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSettings:
     """How workers of one alias behave; seconds throughout. `poll_interval` None is automatic (5 s listening, else 1 s).
+    With `job_logs` the records that handlers log, from INFO on, are kept with their jobs.
 
     The names in the setting are these in upper case.
     """
@@ -41,6 +42,7 @@ class WorkerSettings:
     prepared_statements: bool = True
     listen: bool = True
     wal: bool = True
+    job_logs: bool = True
 
 
 LEAST: Mapping[str, float] = {

@@ -52,6 +52,54 @@ class InvalidFilter(DataQueueError, ValueError):
     """A query names an unknown field, order or limit."""
 
 
+class InvalidWait(DataQueueError, ValueError):
+    """A handler waits for something that cannot be waited for, or where it cannot wait."""
+
+
+class InvalidStep(DataQueueError, ValueError):
+    """A step has a name that cannot be one, returns something that is not portable JSON, or stands in another step."""
+
+
+class DuplicateStepName(InvalidStep):
+    """Two steps of one execution have the same name."""
+
+
+class NonDeterministicHandler(DataQueueError):
+    """A handler that is replayed does something else than what its history says."""
+
+
+class InTransaction(DataQueueError):
+    """A handler asks for something durable inside a transaction of its own, which could still be rolled back."""
+
+
+class InvalidTimeout(DataQueueError, ValueError):
+    """A handler asks for more time in a way that makes no sense."""
+
+
+class LeaseLost(DataQueueError):
+    """This execution no longer owns its job: nothing that it does can be stored any more."""
+
+
+class ContextClosed(DataQueueError):
+    """A context is used after its handler has ended."""
+
+
+class TokenError(DataQueueError):
+    """Base of what is wrong with tokens."""
+
+
+class InvalidToken(TokenError, ValueError):
+    """A token cannot be made as described, or something that is no token is taken for one."""
+
+
+class TokenNotFound(TokenError, LookupError):
+    """No token has this id."""
+
+
+class InvalidAnswer(TokenError, ValueError):
+    """What was to complete a token is not portable JSON, or not what the token asks for."""
+
+
 class JobNotFound(DataQueueError, LookupError):
     """No job has this id."""
 

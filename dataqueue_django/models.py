@@ -129,6 +129,11 @@ class Job(models.Model):
             models.Index(fields=["status", "id"], name="dataqueue_job_status"),
             models.Index(fields=["queue", "id"], name="dataqueue_job_queue"),
             models.Index(fields=["job_type", "id"], name="dataqueue_job_type"),
+            models.Index(
+                fields=["wait_token_id", "id"],
+                condition=Q(wait_token_id__isnull=False),
+                name="dataqueue_job_wait_token",
+            ),
             models.Index(fields=["dedup_key"], condition=Q(dedup_key__isnull=False), name="dataqueue_job_dedup"),
             models.Index(fields=["parent_id", "id"], condition=Q(parent_id__isnull=False), name="dataqueue_job_parent"),
         ]
@@ -191,6 +196,78 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_type} of job {self.job_id}"
+
+
+class Step(models.Model):
+    """One piece of a handler's history; see `domain.records.Step`."""
+
+    id = models.BigAutoField(primary_key=True)
+    job_id = models.BigIntegerField()
+    kind = _word()
+    name = _word(255)
+    result = models.JSONField(null=True)
+    until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    claim_seq = models.BigIntegerField(db_default=0, default=0)
+    attempt = models.IntegerField(db_default=0, default=0)
+
+    class Meta:
+        verbose_name = "step"
+        verbose_name_plural = "steps"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job_id", "kind", "name"], name="dataqueue_step_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of job {self.job_id}"
+
+
+class JobLog(models.Model):
+    """One line that a job's handler logged."""
+
+    id = models.BigAutoField(primary_key=True)
+    job_id = models.BigIntegerField()
+    created_at = models.DateTimeField()
+    level = _word()
+    logger = _word(255, db_default="", default="", blank=True)
+    message = models.TextField()
+    claim_seq = models.BigIntegerField(db_default=0, default=0)
+    attempt = models.IntegerField(db_default=0, default=0)
+
+    class Meta:
+        verbose_name = "job log"
+        verbose_name_plural = "job logs"
+        indexes: ClassVar = [models.Index(fields=["job_id", "id"], name="dataqueue_joblog_job")]
+
+    def __str__(self) -> str:
+        return self.message[:80]
+
+
+class Token(models.Model):
+    """Something that somebody else completes, and that jobs can wait for; see `domain.records.Token`."""
+
+    id = _word(64, primary_key=True)
+    job_id = models.BigIntegerField(null=True)
+    status = _word()
+    output = models.JSONField(null=True)
+    timeout_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+    completed_by = _word(255, db_default="", default="", blank=True)
+    tags = models.JSONField(null=True)
+    answer_schema = models.JSONField(null=True)
+    due_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name = "token"
+        verbose_name_plural = "tokens"
+        indexes: ClassVar = [
+            models.Index(fields=["job_id"], condition=Q(job_id__isnull=False), name="dataqueue_token_job"),
+            models.Index(fields=["due_at", "id"], condition=Q(due_at__isnull=False), name="dataqueue_token_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
 
 
 class Worker(models.Model):

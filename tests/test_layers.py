@@ -33,16 +33,19 @@ LAYERS: dict[str, set[str]] = {
     # what runs jobs
     "notify": {"stores", "domain", "conf", "exceptions"},
     "handlers": {"handlers.foreign", "domain", "conf", "exceptions"},
-    "handlers.foreign": {"domain"},
-    "queue.base": {"handlers", "stores", "notify", "domain", "conf", "exceptions"},
+    "handlers.foreign": {"domain", "exceptions"},
+    "queue.hooks": set(),
+    "queue.base": {"queue.hooks", "announcing", "handlers", "stores", "notify", "domain", "conf", "exceptions"},
     "queue.taking_back": {"announcing", "stores", "domain", "logs"},
+    "queue.waking": {"announcing", "stores", "domain"},
     "worker": {
-        "queue.base", "queue.taking_back", "announcing", "signals", "handlers", "stores", "domain", "conf",
-        "exceptions", "logs", "notify",
+        "queue.base", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers", "stores", "domain",
+        "conf", "exceptions", "logs", "notify",
     },
     # what users hold: it stands above the worker, which runs jobs for it and for the command
     "queue": {
-        "queue.base", "queue.taking_back", "worker", "announcing", "handlers", "stores", "notify", "domain", "conf",
+        "queue.base", "queue.hooks", "queue.taking_back", "queue.waking", "worker", "announcing", "handlers", "stores",
+        "notify", "domain", "conf",
         "exceptions", "logs",
     },
     # surfaces
@@ -52,13 +55,16 @@ LAYERS: dict[str, set[str]] = {
     "checks": {"queue", "stores", "stores.orm", "domain", "conf", "exceptions"},
     "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
-        "queue", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions", "logs",
+        "queue", "queue.hooks", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions",
+        "logs",
     },
 }  # fmt: skip
 
 # Packages that not every project has, or that belong to one purpose, and the layers that may import them.
 OTHERS = {
     "croniter": {"domain"},
+    "jsonschema": {"handlers.foreign"},
+    "referencing": {"handlers.foreign"},
     "msgspec": {"handlers.foreign"},
     "psycopg": {"stores.orm", "notify"},
     "pydantic": {"handlers.foreign"},

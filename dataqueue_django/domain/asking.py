@@ -220,6 +220,7 @@ READ: dict[str, Reader] = {
     "held": flag_from,
     "worker_ids": lambda name, given: _given(name, given, _number),
     "idempotency_keys": lambda name, given: _given(name, given, _text),
+    "wait_token_ids": lambda name, given: _given(name, given, _text),
 }
 """Field of JobFilter → how its value is read."""
 
@@ -231,5 +232,6 @@ SINGULAR = {
     "priority": "priorities",
     "worker_id": "worker_ids",
     "idempotency_key": "idempotency_keys",
+    "wait_token_id": "wait_token_ids",
 }
 """Word for one value → the field of JobFilter."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from .records import JSON, EventType, Kind, NewJob
+from .records import JSON, EventType, JobLog, Kind, NewJob, Step, Token
 
 
 class Verb(StrEnum):
@@ -27,6 +27,11 @@ class Verb(StrEnum):
     RETRY = "retry"
     EDIT = "edit"
     PROGRESS = "progress"
+    PARK = "park"
+    WAKE = "wake"
+    PROLONG = "prolong"
+    RECORD = "record"
+    CLOSE = "close"
     BEAT = "beat"
     EXPIRE = "expire"
     STOP = "stop"
@@ -95,39 +100,63 @@ RELATIVE = (After, Add, Append, FieldOf, AtLeast)
 """Values that a store resolves against the record and its own clock."""
 
 
-class _Present(Collection[Any]):
-    """Every value but None."""
+class _Countless(Collection[Any]):
+    """Values without number, known by a rule."""
+
+    def __init__(self, name: str, holds: Callable[[object], bool]) -> None:
+        self._name = name
+        self._holds = holds
 
     def __contains__(self, value: object) -> bool:
-        return value is not None
+        return self._holds(value)
 
     def __iter__(self) -> Iterator[Any]:
-        raise TypeError("PRESENT stands for values without number")
+        raise TypeError(f"{self._name} stands for values without number")
 
     def __len__(self) -> int:
         return sys.maxsize
 
     def __repr__(self) -> str:
-        return "PRESENT"
+        return self._name
 
 
-PRESENT: Final = _Present()
+PRESENT: Final = _Countless("PRESENT", lambda value: value is not None)
 """In a guard: any value but None."""
+
+AHEAD: Final = _Countless("AHEAD", lambda value: value is None)
+"""In a guard: None, or a time that the store's clock has not reached (only that clock can tell)."""
 
 Guard = Mapping[str, Collection[Any]]
 """Field name → the values it may have for the change to apply."""
+
+SPAWNED: Final[Any] = type("Spawned", (), {"__repr__": lambda self: "SPAWNED"})()
+"""Within the result of a Step that is put with a spawned job: that job's id."""
+
+Owned = Step | JobLog | Token
+"""What a Change can put beside its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Another record that must be there and meet a guard for a change to apply; both are locked."""
+
+    kind: Kind
+    id: int | str
+    guard: Guard = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """Set these fields on one record if its guard still holds; then do what follows.
 
-    `event` is written in the same transaction. `spawn` is inserted only if the guard held, and its id stored in the
-    field `link`. The Changes in `then` are tried only if the guard held; one of them failing its guard undoes nothing.
+    It applies only where `needs` are met as well. `event` is written in the same transaction. `spawn` is inserted only
+    if the guard held, and its id stored in the field `link`; what is in `put` is inserted only then, too, a Step in the
+    place of one of the same job, kind and name. The Changes in `then` are tried only if the guard held; one of them
+    failing its guard undoes nothing.
     """
 
     verb: Verb
-    id: int
+    id: int | str
     kind: Kind = Kind.JOB
     guard: Guard = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -136,6 +165,8 @@ class Change:
     actor: str = ""
     spawn: NewJob | None = None
     link: str | None = None
+    needs: tuple[Need, ...] = ()
+    put: tuple[Owned, ...] = ()
     then: tuple[Change, ...] = ()
 
 
@@ -164,14 +195,19 @@ class Committed:
     spawned: int | None = None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether another transaction holds the record."""
+        return self.verdict is Verdict.BUSY
+
+    @property
     def applied(self) -> bool:
         """Whether something was written."""
         return self.verdict is Verdict.APPLIED
 
 
-def guard_holds(fields: Mapping[str, Any], guard: Guard) -> bool:
+def guard_holds(fields: Mapping[str, Any], guard: Guard, now: datetime) -> bool:
     """Return whether every guarded field has one of its allowed values."""
-    return all(fields[name] in allowed for name, allowed in guard.items())
+    return all(_allows(allowed, fields[name], now) for name, allowed in guard.items())
 
 
 def apply_change(fields: Mapping[str, Any], change: Change, now: datetime) -> dict[str, Any] | None:
@@ -179,9 +215,26 @@ def apply_change(fields: Mapping[str, Any], change: Change, now: datetime) -> di
 
     `fields` needs only the columns that `columns_of(change)` names.
     """
-    if not guard_holds(fields, change.guard):
+    if not guard_holds(fields, change.guard, now):
         return None
     return {name: _resolve(name, value, fields, now) for name, value in change.set.items()}
+
+
+def put_of(change: Change, now: datetime, spawned: int | None) -> list[Any]:
+    """Return the records that `change` puts, with the times and the id that only the store knows."""
+    return [dated(record, now, spawned) for record in change.put]
+
+
+def dated(record: Any, now: datetime, spawned: int | None = None) -> Any:
+    """Return a new record with its times by the store's clock: `created_at` where it has none, and relative ones."""
+    known = {f.name: getattr(record, f.name) for f in fields(record)}
+    found = {name: _resolve(name, value, known, now) for name, value in known.items() if isinstance(value, RELATIVE)}
+    if known.get("created_at", now) is None:
+        found["created_at"] = now
+    result = known.get("result")
+    if isinstance(result, dict) and any(value is SPAWNED for value in result.values()):
+        found["result"] = {key: spawned if value is SPAWNED else value for key, value in result.items()}
+    return replace(record, **found) if found else record
 
 
 def columns_of(change: Change) -> set[str]:
@@ -197,12 +250,14 @@ def columns_of(change: Change) -> set[str]:
     return names
 
 
-def targets(items: Collection[Alternatives], kind: Kind) -> list[int]:
-    """Return the ids of all records of `kind` that `items` and their follow-ups name, ascending: the lock order."""
-    found: set[int] = set()
+def targets(items: Collection[Alternatives], kind: Kind) -> list[Any]:
+    """Return the ids of the records of `kind` that `items`, their follow-ups and needs name, in the lock order."""
+    found: set[Any] = set()
     for alternatives in items:
         for change in alternatives:
-            found.update(c.id for c in (change, *change.then) if c.kind is kind)
+            for one in (change, *change.then):
+                named: tuple[Change | Need, ...] = (one, *one.needs)
+                found.update(record.id for record in named if record.kind is kind)
     return sorted(found)
 
 
@@ -218,6 +273,10 @@ def walk(alternatives: Alternatives, apply: Callable[[Change], tuple[bool, int |
                 apply(follow_up)
             return Committed(verdict=Verdict.APPLIED, choice=choice, spawned=spawned)
     return Committed(verdict=Verdict.LOST)
+
+
+def _allows(allowed: Collection[Any], value: Any, now: datetime) -> bool:
+    return value in allowed or (allowed is AHEAD and value > now)
 
 
 def _resolve(name: str, value: Any, fields: Mapping[str, Any], now: datetime) -> Any:

@@ -85,6 +85,7 @@ class JobFilter:
     held: bool = False
     worker_ids: tuple[int, ...] = ()
     idempotency_keys: tuple[str, ...] = ()
+    wait_token_ids: tuple[str, ...] = ()
 
     def matches(self, job: Job) -> bool:
         """Return whether `job` meets every condition."""
@@ -99,6 +100,7 @@ class JobFilter:
             and (not self.held or job.worker_id is not None)
             and (not self.worker_ids or job.worker_id in self.worker_ids)
             and (not self.idempotency_keys or job.idempotency_key in self.idempotency_keys)
+            and (not self.wait_token_ids or job.wait_token_id in self.wait_token_ids)
         )
 
     def editable(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a store keeps: jobs, their events and the workers that run them, as frozen values."""
+"""What a store keeps: jobs and what belongs to them, tokens, and the workers that run jobs, as frozen values."""
 
 from __future__ import annotations
 
@@ -63,13 +63,33 @@ class FailureReason(StrEnum):
     INVALID_PAYLOAD = "invalid_payload"
     NON_DETERMINISTIC = "non_deterministic"
     DEPENDENCY_FAILED = "dependency_failed"
+    INVALID_STEP = "invalid_step"
+    WAIT_SWALLOWED = "wait_swallowed"
 
 
 class Kind(StrEnum):
-    """The kinds of record a Change can be about."""
+    """The kinds of record a Change can be about, in the order in which they are locked."""
 
-    JOB = "job"
     WORKER = "worker"
+    TOKEN = "token"
+    JOB = "job"
+
+
+class StepKind(StrEnum):
+    """What a handler's history is made of: steps have names, waits, tokens and spawned jobs are counted."""
+
+    STEP = "step"
+    WAIT = "wait"
+    TOKEN = "token"
+    SPAWN = "spawn"
+
+
+class TokenStatus(StrEnum):
+    """The three conditions of a token; the last two are final."""
+
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    TIMED_OUT = "timed_out"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +124,10 @@ class Inserted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimedJob:
-    """The slim record a worker runs: what a handler and the decisions after it need, nothing else."""
+    """The slim record a worker runs: what a handler and the decisions after it need, nothing else.
+
+    `locked_at` is when it was claimed, by the store's clock.
+    """
 
     id: int
     job_type: str
@@ -123,6 +146,7 @@ class ClaimedJob:
     crash_count: int
     tags: tuple[str, ...]
     group_id: str | None
+    locked_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,6 +255,65 @@ class JobEvent:
     worker_id: int | None = None
     actor: str = ""
     metadata: JSON = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One piece of a handler's history, by which it is replayed: unique by job, kind and name.
+
+    A step's name is the handler's; a wait, a token or a spawned job has its place among those of its kind, as text.
+    `result` is what a replay gets, `until` the time that a wait for a time waits for.
+    """
+
+    job_id: int
+    kind: StepKind
+    name: str
+    result: JSON = None
+    until: Any = None
+    created_at: Any = None
+    claim_seq: int = 0
+    attempt: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobLog:
+    """One line that a handler logged. `created_at` is by the clock of the process that wrote it."""
+
+    id: int = 0
+    job_id: int
+    created_at: datetime
+    level: str
+    message: str
+    logger: str = ""
+    claim_seq: int = 0
+    attempt: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """Something that somebody else completes, and that jobs can wait for (DataQueue "waitpoint").
+
+    `job_id` is the job whose handler made it, if one did. `completed_at` is also set when it timed out;
+    `completed_by` says who completed it. `answer_schema` is a JSON schema that an answer has to meet. `due_at` is when
+    upkeep has to see to it: its timeout while it waits, and at once after it was closed until its waiters are awake.
+    """
+
+    id: str
+    job_id: int | None = None
+    status: TokenStatus = TokenStatus.WAITING
+    output: JSON = None
+    timeout_at: Any = None
+    created_at: Any = None
+    completed_at: datetime | None = None
+    completed_by: str = ""
+    tags: tuple[str, ...] = ()
+    answer_schema: JSON = None
+    due_at: Any = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was completed or timed out."""
+        return self.status is not TokenStatus.WAITING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

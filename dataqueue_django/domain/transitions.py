@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from .changes import Add, After, Append, Change, Verb
+from .changes import Add, After, Alternatives, Append, Change, Need, Owned, Verb
 from .portable import clean_text
-from .records import JSON, ClaimedJob, EventType, FailureReason, Job, JobStatus
+from .records import JSON, ClaimedJob, EventType, FailureReason, Job, JobStatus, Kind, NewJob, Step, TokenStatus
+from .waits import Wait
 
 UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET", "__bool__": lambda self: False})()
 """Not given, where None is a value of its own."""
@@ -99,6 +101,44 @@ def snooze(run: Execution, seconds: float, *, progress: Mapping[str, Any] | None
     return _finish(run, Verb.SNOOZE, fields, EventType.SNOOZED, {"delayMs": round(seconds * 1000)})
 
 
+def park(run: Execution, wait: Wait, *, progress: Mapping[str, Any] | None = None) -> Alternatives:
+    """The handler waits: nobody has the job until the wait is over, and then the next claim counts no attempt.
+
+    A token that was closed meanwhile, or that is gone, makes the job ready at once.
+    """
+    put = (wait.step(run.job_id, run.claim_seq, run.attempts),)
+    told = {**(progress or {}), "resuming": True}
+    if wait.token_id is None:
+        ready = wait.until
+        fields = {**_left(JobStatus.WAITING, ready=ready), **told, "wait_until": ready}
+        return (_finish(run, Verb.PARK, fields, EventType.WAITING, wait.facts(), put=put),)
+    open_still = Need(Kind.TOKEN, wait.token_id, {"status": (TokenStatus.WAITING,)})
+    fields = {**_left(JobStatus.WAITING, ready=None), **told, "wait_token_id": wait.token_id}
+    again = {**_left(JobStatus.PENDING, ready=After()), **told}
+    facts = {"reason": "token_closed", **wait.facts()}
+    return (
+        _finish(run, Verb.PARK, fields, EventType.WAITING, wait.facts(), needs=(open_still,), put=put),
+        _finish(run, Verb.PARK, again, EventType.RELEASED, facts, put=put),
+    )
+
+
+def record(run: Execution, *put: Owned, spawn: NewJob | None = None) -> Change:
+    """Store what an execution has done beside its job: steps, tokens, lines of its log, a job that it spawned."""
+    return Change(verb=Verb.RECORD, id=run.job_id, guard={"claim_seq": (run.claim_seq,)}, put=put, spawn=spawn)
+
+
+def prolong(run: Execution, seconds: float, *, why: str) -> Change:
+    """The handler has been given `seconds` from now on; `locked_at` moves, so that nobody takes it for stuck."""
+    return Change(
+        verb=Verb.PROLONG,
+        id=run.job_id,
+        guard={"claim_seq": (run.claim_seq,)},
+        set={"locked_at": After(), "updated_at": After()},
+        event=EventType.PROLONGED,
+        metadata={"timeoutMs": round(seconds * 1000), "reason": why},
+    )
+
+
 def reclaim(run: Execution, *, crash_limit: int = CRASH_LIMIT, backoff: float = 0.0) -> Change:
     """The worker of a job that had begun is gone: ready again, or failed when attempts or crashes are used up.
 
@@ -155,8 +195,8 @@ def _take_back(
     return _finish(run, Verb.RECLAIM, pending, EventType.RECLAIMED, dict(metadata))
 
 
-def _left(status: JobStatus, *, ready: After) -> dict[str, Any]:
-    """The fields of a job that leaves processing and will be claimable again."""
+def _left(status: JobStatus, *, ready: After | datetime | None) -> dict[str, Any]:
+    """The fields of a job that leaves processing and will be claimable again, from `ready` on if that is a time."""
     return {
         "status": status,
         "claim_seq": Add(1),
@@ -179,6 +219,9 @@ def _finish(
     fields: dict[str, Any],
     event: EventType,
     metadata: JSON = None,
+    *,
+    needs: tuple[Need, ...] = (),
+    put: tuple[Step, ...] = (),
 ) -> Change:
     return Change(
         verb=verb,
@@ -187,4 +230,6 @@ def _finish(
         set=fields,
         event=event,
         metadata=metadata,
+        needs=needs,
+        put=put,
     )

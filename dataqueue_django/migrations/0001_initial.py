@@ -152,6 +152,11 @@ class Migration(migrations.Migration):
                     models.Index(fields=["queue", "id"], name="dataqueue_job_queue"),
                     models.Index(fields=["job_type", "id"], name="dataqueue_job_type"),
                     models.Index(
+                        condition=models.Q(("wait_token_id__isnull", False)),
+                        fields=["wait_token_id", "id"],
+                        name="dataqueue_job_wait_token",
+                    ),
+                    models.Index(
                         condition=models.Q(("dedup_key__isnull", False)),
                         fields=["dedup_key"],
                         name="dataqueue_job_dedup",
@@ -222,6 +227,24 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="JobLog",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("job_id", models.BigIntegerField()),
+                ("created_at", models.DateTimeField()),
+                ("level", models.CharField(max_length=16)),
+                ("logger", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("message", models.TextField()),
+                ("claim_seq", models.BigIntegerField(db_default=0, default=0)),
+                ("attempt", models.IntegerField(db_default=0, default=0)),
+            ],
+            options={
+                "verbose_name": "job log",
+                "verbose_name_plural": "job logs",
+                "indexes": [models.Index(fields=["job_id", "id"], name="dataqueue_joblog_job")],
+            },
+        ),
+        migrations.CreateModel(
             name="JobTag",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
@@ -233,6 +256,57 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "job tags",
                 "indexes": [models.Index(fields=["job_id"], name="dataqueue_jobtag_job")],
                 "constraints": [models.UniqueConstraint(fields=("tag", "job_id"), name="dataqueue_jobtag_unique")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Step",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("job_id", models.BigIntegerField()),
+                ("kind", models.CharField(max_length=16)),
+                ("name", models.CharField(max_length=255)),
+                ("result", models.JSONField(null=True)),
+                ("until", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("claim_seq", models.BigIntegerField(db_default=0, default=0)),
+                ("attempt", models.IntegerField(db_default=0, default=0)),
+            ],
+            options={
+                "verbose_name": "step",
+                "verbose_name_plural": "steps",
+                "constraints": [
+                    models.UniqueConstraint(fields=("job_id", "kind", "name"), name="dataqueue_step_unique")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Token",
+            fields=[
+                ("id", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("job_id", models.BigIntegerField(null=True)),
+                ("status", models.CharField(max_length=16)),
+                ("output", models.JSONField(null=True)),
+                ("timeout_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("completed_at", models.DateTimeField(null=True)),
+                ("completed_by", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("tags", models.JSONField(null=True)),
+                ("answer_schema", models.JSONField(null=True)),
+                ("due_at", models.DateTimeField(editable=False, null=True)),
+            ],
+            options={
+                "verbose_name": "token",
+                "verbose_name_plural": "tokens",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("job_id__isnull", False)), fields=["job_id"], name="dataqueue_token_job"
+                    ),
+                    models.Index(
+                        condition=models.Q(("due_at__isnull", False)),
+                        fields=["due_at", "id"],
+                        name="dataqueue_token_due",
+                    ),
+                ],
             },
         ),
         migrations.RunPython(set_storage_options, migrations.RunPython.noop, elidable=False),

@@ -6,16 +6,14 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from ..announcing import announce
-from ..domain.options import JobOptions, flag, new_job, options_from
-from ..domain.records import JSON, EventType, Inserted, Job, NewJob
+from ..domain.options import flag, options_from
+from ..domain.records import JSON, Inserted, Job, NewJob
 from ..exceptions import IdempotencyConflict, InvalidJob, shown
 from ..stores.base import chunks
-from . import hooks, outside
+from . import outside
 from .aio import with_async_twins
 from .base import QueueBase
 
@@ -54,7 +52,7 @@ class Adding(QueueBase):
         `allow_unknown` lets job types through that no handler here is registered for.
         """
         strict = strict if strict is None else flag("strict", strict)
-        spec = self._describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
+        spec = self.describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
         if not self._is_strict(strict):
             return self._insert([spec])[0].id
         added = self._add(spec)
@@ -73,24 +71,11 @@ class Adding(QueueBase):
         """
         return self._insert_all(self._describe_each(jobs, allow_unknown))
 
-    def _describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
-        """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
-        handler = self.handlers.get(job_type) if flag("allow_unknown", allow_unknown) else self.handlers.known(job_type)
-        if handler is not None:
-            options = options.over(handler.options)
-            payload = handler.shape.encode(payload)
-        return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
-
     def _insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
         outside.check(self.store, self.settings.outside_transaction)
         answers = self.store.insert(specs)
-        fresh = [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed]
-        if fresh:
-            self.store.on_commit(self.notifier.publish)
-            for job_id, spec in fresh:
-                announce(self.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
-            hooks.inserted(self.alias, [job_id for job_id, _ in fresh])
+        self.tell_of([(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed])
         return answers
 
     def _insert_all(self, specs: Iterable[NewJob]) -> list[int]:
@@ -133,7 +118,7 @@ class Adding(QueueBase):
             rest = {name: value for name, value in given.items() if name not in ("job_type", "payload")}
             options = options_from(rest, f"Job {n}")
             with naming_the_job(n):
-                spec = self._describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
+                spec = self.describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
             yield spec
 
 

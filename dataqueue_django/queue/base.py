@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from ..announcing import announce
 from ..conf import AliasSettings
 from ..domain.asking import flag_from
-from ..domain.options import plain
+from ..domain.options import JobOptions, flag, new_job, plain
 from ..domain.portable import is_plain_text, portable
-from ..domain.records import JSON
+from ..domain.records import JSON, EventType, NewJob
 from ..exceptions import InvalidJob, shown
 from ..handlers import Registry
 from ..notify import Notifier
 from ..stores import Store
+from . import hooks
 
 
 class QueueBase:
@@ -29,6 +32,23 @@ class QueueBase:
     def alias(self) -> str:
         """The alias this queue belongs to."""
         return self.store.alias
+
+    def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
+        """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
+        handler = self.handlers.get(job_type) if flag("allow_unknown", allow_unknown) else self.handlers.known(job_type)
+        if handler is not None:
+            options = options.over(handler.options)
+            payload = handler.shape.encode(payload)
+        return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
+
+    def tell_of(self, added: Sequence[tuple[int, NewJob]]) -> None:
+        """Wake workers and tell who listens, once the caller's transaction commits, of jobs that were inserted."""
+        if not added:
+            return
+        self.store.on_commit(self.notifier.publish)
+        for job_id, spec in added:
+            announce(self.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
+        hooks.inserted(self.alias, [job_id for job_id, _ in added])
 
     def _payload_for(self, job_type: str, payload: Any) -> JSON:
         """Return a payload as it is stored; raises InvalidPayload where it does not fit the handler."""

@@ -63,7 +63,7 @@ class BoundJob(Generic[P]):
         InvalidPayload naming the argument that does not fit the handler.
         """
         payload = self.handler.shape.payload_from(args, kwargs)
-        spec = self._queue._describe(self.handler.job_type, payload, self.options, allow_unknown=True)
+        spec = self._queue.describe(self.handler.job_type, payload, self.options, allow_unknown=True)
         return self._queue._add(spec)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
@@ -80,7 +80,7 @@ class BoundJob(Generic[P]):
         def described() -> Iterator[NewJob]:
             for n, payload in enumerate(iterable("enqueue_many()", payloads)):
                 with naming_the_job(n):
-                    spec = queue._describe(job_type, payload, self.options, allow_unknown=True)
+                    spec = queue.describe(job_type, payload, self.options, allow_unknown=True)
                 yield spec
 
         return queue._insert_all(described())

@@ -1,12 +1,14 @@
 """The async twins of JobQueue's methods, for type checkers: drawn by `python -m tests.typing.twins`."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Unpack
 
 from dataqueue_django.domain.backlog import Unserved
 from dataqueue_django.domain.explaining import Explanation
 from dataqueue_django.domain.filters import TagMatch
-from dataqueue_django.domain.records import JSON, Job, JobEvent, Worker
+from dataqueue_django.domain.records import JSON, Job, JobEvent, JobLog, Step, Token, Worker
+from dataqueue_django.domain.tokens import Completion
 from dataqueue_django.queue.cleaning import OnBatch
 from dataqueue_django.queue.finding import Filters
 from dataqueue_django.queue.overseeing import Overview
@@ -59,6 +61,17 @@ class AsyncTwins:
     async def aedit_all_pending_jobs(
         self, filters: Filters = ..., *, confirm_all: bool = ..., actor: str = ..., **updates: Any
     ) -> int: ...
+    async def acreate_token(
+        self,
+        timeout: float | timedelta | str | None = ...,
+        tags: Iterable[str] | None = ...,
+        answer: type | Mapping[str, JSON] | None = ...,
+    ) -> Token: ...
+    async def acomplete_token(self, token: Token | str, output: Any = ..., *, actor: str = ...) -> Completion: ...
+    async def aget_token(self, token: Token | str) -> Token | None: ...
+    async def aexpire_timed_out_tokens(self) -> int: ...
+    async def aget_job_steps(self, job_id: int) -> list[Step]: ...
+    async def aget_job_logs(self, job_id: int) -> list[JobLog]: ...
     async def acleanup_old_jobs(
         self,
         days_to_keep: float = ...,

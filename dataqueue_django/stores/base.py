@@ -6,7 +6,7 @@ Rules that hold for all of them, and that `testing.contract` checks:
 2. Claim order is priority descending, position, ready_at, id, over everything that is due.
 3. Times: `now=None` is the store's own clock in that statement; tests pass a value.
 4. Stores raise for broken input or a broken connection only. "Somebody else was faster" is an answer, not an error.
-5. Records are locked in one order: workers, then jobs by ascending id.
+5. Records are locked in one order: workers, tokens, jobs, each by ascending id.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from ..domain.backlog import Backlog
 from ..domain.changes import Alternatives, Committed
@@ -27,12 +27,22 @@ from ..domain.records import (
     Inserted,
     Job,
     JobEvent,
+    JobLog,
     JobStatus,
     Kind,
     NewJob,
     Permits,
+    Step,
+    Token,
     Worker,
 )
+
+SideRecord = TypeVar("SideRecord", Worker, Token)
+"""A record that is neither a job nor part of one."""
+
+
+MOST_LOGS = 1000
+"""Lines of log that are kept of one job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,13 +99,16 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, ids: Collection[int], *, force: bool = False) -> int:
-        """Delete jobs with their tags and events and return how many; a processing job only with `force`."""
+        """Delete jobs with all that belongs to them and return how many; a processing job only with `force`.
+
+        Tokens that their handlers made and that still wait time out, since other jobs may wait for them.
+        """
 
     @abstractmethod
     def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
         """Delete up to `limit` jobs that ended in `status` before `before`, and return how many.
 
-        Those that ended first go first, with their tags and events. A failed job that will be retried has not ended.
+        Those that ended first go first, as `delete` deletes them. A failed job that will be retried has not ended.
         """
 
     # -- read
@@ -166,23 +179,38 @@ class Store(ABC):
     def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
         """Delete up to `limit` events older than `before`, of jobs that have ended or are gone, and return how many."""
 
+    @abstractmethod
+    def steps(self, job_id: int) -> list[Step]:
+        """Return the history of a job's handler, in the order in which it was first recorded."""
+
+    @abstractmethod
+    def logs(self, job_id: int, *, limit: int = 1000, after: int = 0) -> list[JobLog]:
+        """Return the lines that a job's handler logged, oldest first, beyond the id `after`.
+
+        Of the lines of several executions the last `MOST_LOGS` are kept.
+        """
+
     # -- side records
 
     @abstractmethod
-    def put(self, record: Worker, *, now: datetime | None = None) -> Worker:
-        """Insert a side record and return it with its id and times."""
+    def put(self, record: SideRecord, *, now: datetime | None = None) -> SideRecord:
+        """Insert a side record and return it with its times, a worker with its id as well."""
 
     @abstractmethod
-    def fetch(self, kind: Kind, id: int) -> Worker | None:
+    def fetch(self, kind: Kind, id: int | str) -> Any:
         """Return one side record, or None."""
 
     @abstractmethod
-    def find(self, kind: Kind, **equals: Any) -> list[Worker]:
+    def find(self, kind: Kind, **equals: Any) -> list[Any]:
         """Return the side records whose fields equal the given values, by ascending id."""
 
     @abstractmethod
-    def remove(self, kind: Kind, ids: Collection[int]) -> int:
+    def remove(self, kind: Kind, ids: Collection[int | str]) -> int:
         """Delete side records and return how many; a worker to which a job still refers stays."""
+
+    @abstractmethod
+    def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
+        """Return up to `limit` tokens whose `due_at` has come, the longest due first."""
 
     # -- rates
 
@@ -217,6 +245,9 @@ class Store(ABC):
     def transaction(self) -> AbstractContextManager[None]:
         """Return a context in which several calls take effect together, where the store can do that."""
         return nullcontext()
+
+    def reconnect(self) -> None:  # noqa: B027 - most stores have nothing to drop
+        """Drop the current thread's way to the store if it is broken; the next call finds a new one."""
 
     def in_transaction(self) -> bool:
         """Return whether the current thread is inside a transaction that somebody else will end."""

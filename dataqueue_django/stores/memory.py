@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count as counter
@@ -13,7 +13,17 @@ from threading import RLock
 from typing import Any
 
 from ..domain.backlog import Backlog
-from ..domain.changes import Alternatives, Change, Committed, apply_change, walk
+from ..domain.changes import (
+    Alternatives,
+    Change,
+    Committed,
+    Need,
+    apply_change,
+    dated,
+    guard_holds,
+    put_of,
+    walk,
+)
 from ..domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order
 from ..domain.lifecycle import ENDINGS
 from ..domain.rates import Bucket
@@ -26,17 +36,22 @@ from ..domain.records import (
     Inserted,
     Job,
     JobEvent,
+    JobLog,
     JobStatus,
     Kind,
     NewJob,
     Permits,
+    Step,
+    StepKind,
+    Token,
     Worker,
 )
-from .base import Features, Store, chosen
+from ..domain.tokens import expire
+from .base import MOST_LOGS, Features, SideRecord, Store, chosen
 
 CARRIED_OVER = frozenset(f.name for f in fields(NewJob)) - {"run_at"}
 SLIM = tuple(f.name for f in fields(ClaimedJob))
-NESTED = ("payload", "output", "progress_data", "error_history", "context", "metadata")
+NESTED = ("payload", "output", "progress_data", "error_history", "context", "metadata", "result", "answer_schema")
 
 
 class MemoryStore(Store):
@@ -49,10 +64,14 @@ class MemoryStore(Store):
         self._lock = RLock()
         self._jobs: dict[int, Job] = {}
         self._workers: dict[int, Worker] = {}
+        self._tokens: dict[str, Token] = {}
+        self._steps: dict[tuple[int, StepKind, str], Step] = {}
+        self._logs: list[JobLog] = []
         self._events: list[JobEvent] = []
         self._keys: dict[str, int] = {}
         self._buckets: dict[str, Bucket] = {}
-        self._job_ids, self._worker_ids, self._event_ids = counter(1), counter(1), counter(1)
+        self._job_ids, self._worker_ids = counter(1), counter(1)
+        self._event_ids, self._log_ids = counter(1), counter(1)
 
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
         """See Store.insert."""
@@ -88,6 +107,9 @@ class MemoryStore(Store):
             for id in doomed:
                 self._keys.pop(self._jobs.pop(id).idempotency_key or "", None)
             self._events = [event for event in self._events if event.job_id not in doomed]
+            self._logs = [line for line in self._logs if line.job_id not in doomed]
+            self._steps = {key: step for key, step in self._steps.items() if step.job_id not in doomed}
+            self._give_up_tokens(doomed, _clock(None))
             return len(doomed)
 
     def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
@@ -196,32 +218,57 @@ class MemoryStore(Store):
             self._events = [event for event in self._events if event.id not in doomed]
             return len(doomed)
 
-    def put(self, record: Worker, *, now: datetime | None = None) -> Worker:
+    def steps(self, job_id: int) -> list[Step]:
+        """See Store.steps."""
+        with self._lock:
+            return [_copy(step) for step in self._steps.values() if step.job_id == job_id]
+
+    def logs(self, job_id: int, *, limit: int = 1000, after: int = 0) -> list[JobLog]:
+        """See Store.logs."""
+        with self._lock:
+            return [line for line in self._logs if line.job_id == job_id and line.id > after][:limit]
+
+    def put(self, record: SideRecord, *, now: datetime | None = None) -> SideRecord:
         """See Store.put."""
         with self._lock:
             at = _clock(now)
-            stored = replace(record, id=next(self._worker_ids), started_at=at, last_beat_at=at)
-            self._workers[stored.id] = stored
+            stored: SideRecord
+            if isinstance(record, Token):
+                stored = dated(record, at)
+                self._tokens[stored.id] = _copy(stored)
+            else:
+                stored = replace(record, id=next(self._worker_ids), started_at=at, last_beat_at=at)
+                self._workers[stored.id] = stored
             return stored
 
-    def fetch(self, kind: Kind, id: int) -> Worker | None:
+    def fetch(self, kind: Kind, id: int | str) -> Any:
         """See Store.fetch."""
         with self._lock:
-            return self._workers.get(id)
+            found = self._side(kind).get(id)
+            return None if found is None else _copy(found)
 
-    def find(self, kind: Kind, **equals: Any) -> list[Worker]:
+    def find(self, kind: Kind, **equals: Any) -> list[Any]:
         """See Store.find."""
         with self._lock:
-            return [worker for worker in self._workers.values() if chosen(equals, worker)]
+            return [_copy(one) for _, one in sorted(self._side(kind).items()) if chosen(equals, one)]
 
-    def remove(self, kind: Kind, ids: Collection[int]) -> int:
+    def remove(self, kind: Kind, ids: Collection[int | str]) -> int:
         """See Store.remove."""
         with self._lock:
-            held = {job.worker_id for job in self._jobs.values()}
-            doomed = {id for id in ids if id in self._workers and id not in held}
+            held = {job.worker_id for job in self._jobs.values()} if kind is Kind.WORKER else set()
+            side = self._side(kind)
+            doomed = {id for id in ids if id in side and id not in held}
             for id in doomed:
-                del self._workers[id]
+                del side[id]
             return len(doomed)
+
+    def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
+        """See Store.due_tokens."""
+        with self._lock:
+            at = _clock(now)
+            due = [token for token in self._tokens.values() if token.due_at is not None and token.due_at <= at]
+            due.sort(key=lambda token: (token.due_at, token.id))
+            return [_copy(token) for token in due[:limit]]
 
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """See Store.take."""
@@ -235,11 +282,13 @@ class MemoryStore(Store):
     def _all_or_nothing(self) -> Iterator[None]:
         """Hold the lock; what was done is undone if it ends in an exception."""
         with self._lock:
-            before = dict(self._jobs), dict(self._workers), list(self._events), dict(self._keys)
+            names = ("_jobs", "_workers", "_tokens", "_steps", "_logs", "_events", "_keys")
+            before = {name: copy(getattr(self, name)) for name in names}
             try:
                 yield
             except BaseException:
-                self._jobs, self._workers, self._events, self._keys = before
+                for name, value in before.items():
+                    setattr(self, name, value)
                 raise
 
     def _insert(self, job: NewJob, now: datetime) -> Inserted:
@@ -269,6 +318,8 @@ class MemoryStore(Store):
             resuming=False,
             ready_at=None,
             pending_reason=None,
+            wait_until=None,
+            wait_token_id=None,
             worker_id=claim.worker_id,
             locked_by=claim.locked_by,
             locked_at=now,
@@ -281,9 +332,11 @@ class MemoryStore(Store):
         return ClaimedJob(**{name: deepcopy(getattr(running, name)) for name in SLIM})
 
     def _apply(self, change: Change, now: datetime) -> tuple[bool, int | None]:
-        if change.kind is Kind.WORKER:
-            return self._apply_to_worker(change, now), None
-        job = self._jobs.get(change.id)
+        if not all(self._is_met(need, now) for need in change.needs):
+            return False, None
+        if change.kind is not Kind.JOB:
+            return self._apply_to_side(change, now), None
+        job = self._jobs.get(int(change.id))
         updates = None if job is None else apply_change(_View(job), change, now)
         if job is None or updates is None:
             return False, None
@@ -292,17 +345,45 @@ class MemoryStore(Store):
             updates[change.link] = spawned
         changed = replace(job, **updates)
         self._jobs[job.id] = changed
+        for record in put_of(change, now, spawned):
+            self._put_owned(deepcopy(record))
         if change.event:
             self._log(changed, change.event, now, job.claim_seq, change.metadata, change.actor)
         return True, spawned
 
-    def _apply_to_worker(self, change: Change, now: datetime) -> bool:
-        worker = self._workers.get(change.id)
-        updates = None if worker is None else apply_change(_View(worker), change, now)
-        if worker is None or updates is None:
+    def _apply_to_side(self, change: Change, now: datetime) -> bool:
+        side = self._side(change.kind)
+        record = side.get(change.id)
+        updates = None if record is None else apply_change(_View(record), change, now)
+        if record is None or updates is None:
             return False
-        self._workers[worker.id] = replace(worker, **updates)
+        side[change.id] = replace(record, **deepcopy(updates))
         return True
+
+    def _is_met(self, need: Need, now: datetime) -> bool:
+        found = self._jobs.get(int(need.id)) if need.kind is Kind.JOB else self._side(need.kind).get(need.id)
+        return found is not None and guard_holds(_View(found), need.guard, now)
+
+    def _side(self, kind: Kind) -> dict[Any, Any]:
+        return self._tokens if kind is Kind.TOKEN else self._workers
+
+    def _put_owned(self, record: Step | JobLog | Token) -> None:
+        if isinstance(record, Step):
+            self._steps[record.job_id, record.kind, record.name] = record
+        elif isinstance(record, Token):
+            self._tokens[record.id] = record
+        else:
+            self._logs.append(replace(record, id=next(self._log_ids)))
+            mine = [line.id for line in self._logs if line.job_id == record.job_id]
+            if record.claim_seq > 1 and len(mine) > MOST_LOGS:
+                self._logs = [line for line in self._logs if line.id != mine[0]]
+
+    def _give_up_tokens(self, jobs: Collection[int], now: datetime) -> None:
+        """Let the open tokens of jobs time out; those that nobody can wait for any more go."""
+        for id in [token.id for token in self._tokens.values() if token.job_id in jobs]:
+            walk(expire(id), lambda change: self._apply(change, now))
+            if self._tokens[id].due_at is None:
+                del self._tokens[id]
 
     def _log(
         self,

@@ -14,9 +14,9 @@ from ..domain.lifecycle import State, state_of
 from ..domain.records import Claim, ClaimedJob, Job, Kind, Worker
 from ..exceptions import JobNotFound, JobStateError
 from ..queue import JobQueue, get_queue, hooks
-from ..worker.context import JobContext
+from ..worker.context import AsyncJobContext, JobContext
 from ..worker.executor import run_async, run_sync
-from ..worker.outcomes import Failed, Outcome, change_for
+from ..worker.outcomes import Failed, Finished, Outcome, change_for
 from ..worker.signal import AbortSignal
 
 LABEL = "test"
@@ -78,14 +78,16 @@ def _claim(queue: JobQueue, job_id: int, worker: Worker) -> ClaimedJob:
 
 
 def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
-    context = JobContext(job, AbortSignal())
     handler = queue.handlers.get(job.job_type)
+    kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
+    context = kind(queue, job, AbortSignal(), lambda: None)
     with _mended():
         if handler is not None and handler.is_async:
             outcome: Outcome = async_to_sync(run_async)(job, handler, context)
         else:
             outcome = run_sync(job, handler, context)
-    queue.store.commit([change_for(job, outcome, context)])
+    if not isinstance(outcome, Finished):
+        queue.store.commit([change_for(job, outcome, context)])
     return outcome
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..domain.records import ClaimedJob, FailureReason
-from ..domain.transitions import UNSET, Fault
+from ..domain.transitions import Fault
 from ..handlers import Handler
-from .context import JobContext, checked_output
-from .outcomes import Completed, Failed, Outcome, fault_of, outcome_of_error
+from .context import BaseContext
+from .keeping_lines import keeping_lines_of
+from .outcomes import Completed, Failed, Outcome, ended_early, fault_of, outcome_of_error
 
 
-def run_sync(job: ClaimedJob, handler: Handler | None, context: JobContext) -> Outcome:
+def run_sync(job: ClaimedJob, handler: Handler | None, context: BaseContext) -> Outcome:
     """Run a synchronous handler in this thread. Whatever it raises, SystemExit included, is an outcome."""
     if handler is None:
         return no_handler(job)
@@ -19,22 +22,24 @@ def run_sync(job: ClaimedJob, handler: Handler | None, context: JobContext) -> O
         args, kwargs = _arguments(job, handler, context)
     except BaseException as error:  # a payload type's own code may raise anything
         return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
-    try:
-        return _completed(handler.function(*args, **kwargs), context)
-    except BaseException as error:
-        return outcome_of_error(error, job, handler, context.signal.reason)
+    with _open(context):
+        try:
+            return _returned(handler.function(*args, **kwargs), context)
+        except BaseException as error:
+            return _raised(error, job, handler, context)
 
 
-async def run_async(job: ClaimedJob, handler: Handler, context: JobContext) -> Outcome:
+async def run_async(job: ClaimedJob, handler: Handler, context: BaseContext) -> Outcome:
     """Run an async handler on this loop. Whatever it raises, cancellation included, is an outcome."""
     try:
         args, kwargs = _arguments(job, handler, context)
     except BaseException as error:  # a payload type's own code may raise anything
         return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
-    try:
-        return _completed(await handler.function(*args, **kwargs), context)
-    except BaseException as error:
-        return outcome_of_error(error, job, handler, context.signal.reason)
+    with _open(context):
+        try:
+            return _returned(await handler.function(*args, **kwargs), context)
+        except BaseException as error:
+            return _raised(error, job, handler, context)
 
 
 def no_handler(job: ClaimedJob) -> Failed:
@@ -43,12 +48,25 @@ def no_handler(job: ClaimedJob) -> Failed:
     return Failed(Fault(reason=FailureReason.NO_HANDLER, type="NoHandler", message=message), None)
 
 
-def _arguments(job: ClaimedJob, handler: Handler, context: JobContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(job: ClaimedJob, handler: Handler, context: BaseContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
     args, kwargs = handler.shape.arguments(job.payload)
     return ((context, *args) if handler.shape.takes_context else args), kwargs
 
 
-def _completed(returned: Any, context: JobContext) -> Completed:
-    if context.output is not UNSET:
-        return Completed(context.output)
-    return Completed() if returned is None else Completed(checked_output(returned))
+@contextmanager
+def _open(context: BaseContext) -> Iterator[None]:
+    """The time in which a handler may use its context, and in which what it logs belongs to its job."""
+    context.history.begin()
+    try:
+        with keeping_lines_of(context):
+            yield
+    finally:
+        context.history.close()
+
+
+def _returned(value: Any, context: BaseContext) -> Outcome:
+    return ended_early(context, None) or Completed(context.final_output(value))
+
+
+def _raised(error: BaseException, job: ClaimedJob, handler: Handler, context: BaseContext) -> Outcome:
+    return ended_early(context, error) or outcome_of_error(error, job, handler, context.signal.reason)

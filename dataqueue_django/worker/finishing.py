@@ -52,6 +52,12 @@ class Finisher:
         """Take charge of an outcome."""
         self._outgoing.append(Outgoing(job, item))
 
+    def was_stored(self, job: ClaimedJob, item: Alternatives) -> None:
+        """Tell of an outcome that was stored already, in a transaction of the handler's own."""
+        if self._begun is not None:
+            self._begun.end(job.id, job.claim_seq)
+        self._tell(Outgoing(job, item), 0)
+
     @property
     def empty(self) -> bool:
         """Whether every outcome is stored."""

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from ..announcing import is_heard
 from ..domain.changes import Alternatives
 from ..domain.records import Claim, ClaimedJob, EventType
-from ..domain.transitions import Execution, release, write_progress
+from ..domain.transitions import Execution, release
 from ..exceptions import JobStateError
 from ..logs import worker as logger
 from ..queue.base import QueueBase
@@ -28,11 +28,13 @@ from .coroutines import EventLoopThread
 from .ending import Ending
 from .finishing import Finisher
 from .heart import Heart
+from .keeping_lines import bridge
 from .leaving import Leaving
 from .mail import ExitCode
 from .membership import Membership
 from .options import ProcessorOptions
 from .outcomes import change_for, timed_out
+from .reporting import Reporting
 from .running import Runner
 from .signal import AbortReason
 from .slots import Run, Slots
@@ -43,8 +45,6 @@ from .wedging import WedgeWatch
 LONGEST_SLEEP = 5.0
 STALE_LOOK = 0.2
 """Seconds between two looks whether the heart has reached the store again."""
-
-PROGRESS_EVERY = 0.5
 
 
 class WorkerLoop:
@@ -71,7 +71,7 @@ class WorkerLoop:
             on_expired=lambda worker_id: self._mail.put(mail.Expired(worker_id)),
             on_wake=lambda: self._mail.put(mail.Wake()),
         )
-        self._runner = Runner(queue.handlers, self._slots, begun, must_stop=self._heart.must_stop, post=self._mail.put)
+        self._runner = Runner(queue, self._slots, begun, must_stop=self._heart.must_stop, post=self._mail.put)
         self._threads = HandlerThreads(self._slots, self._runner.run_in_thread)
         self._loop = EventLoopThread(self._slots, self._runner.run_on_loop)
         self._slots.on_async = self._loop.poke
@@ -81,15 +81,14 @@ class WorkerLoop:
             self._store, queue.handlers, self.options, self.settings, self._slots, lambda: self._heart.hears
         )
         self._finisher = Finisher(self._store, begun, self._announcer.announce)
+        self._reporting = Reporting(self._store, self._announcer.announce)
         self._upkeep = Upkeep(self._store, queue.settings, self._announcer.announce)
         self._ending = Ending()
         self._wedge = WedgeWatch(self._slots, self.settings.wedged_after, is_supervised=begun is not None)
         self._session = self._store.private_session()
         self._open: set[Run] = set()
-        self._reporting: set[Run] = set()
         self._alone: Run | None = None
         self._reap_at = 0.0
-        self._report_at = 0.0
         self._unsure = False
         self._failures = 0
         self._not_before = 0.0
@@ -135,6 +134,8 @@ class WorkerLoop:
         """
         if self._store.in_transaction():
             raise JobStateError("A worker cannot run inside a transaction; call it outside of atomic().")
+        if self.settings.job_logs:
+            bridge.install()
         try:
             with self._session:
                 self._threads.start()
@@ -146,6 +147,8 @@ class WorkerLoop:
             self._slots.close()
             self._heart.stop()
             self._threads.join()
+            if self.settings.job_logs:
+                bridge.remove()
             self._announcer.close(within=LAST_RECEIVERS if self._ending.code == ExitCode.DRAINED else HURRIED)
         return self._ending.code
 
@@ -171,7 +174,7 @@ class WorkerLoop:
             self._unsure = not self._membership.release_unknown(self._known())
         self._look_after_others()
         self._return_unstarted()
-        self._save_progress()
+        self._reporting.save(self._open)
         claim = self._next_claim()
         if claim is not None or self._finisher.due_at <= time.monotonic():
             self._exchange(claim)
@@ -235,17 +238,6 @@ class WorkerLoop:
             self._claiming.pace.stalled()
             self._give_back_unstarted(run, "not_started")
 
-    def _save_progress(self) -> None:
-        """Store reported progress, at most every half second for all runs together."""
-        now = time.monotonic()
-        if not self._reporting or now < self._report_at:
-            return
-        self._report_at = now + PROGRESS_EVERY
-        runs, self._reporting = self._reporting, set()
-        found = [(run, fields) for run in runs & self._open if (fields := run.context.unsaved_progress())]
-        items = [(write_progress(Execution.of(run.job), fields),) for run, fields in found]
-        self._store.commit(items, wait=False)
-
     def _carefully(self, action: Callable[[], None]) -> None:
         """Do something with the store; when that fails, say so, pause a little and go on."""
         try:
@@ -273,7 +265,7 @@ class WorkerLoop:
         """End the runs past their deadline: the outcome is stored now, a thread keeps its slot until it returns."""
         now = time.monotonic()
         for run in self._slots.running():
-            if run.deadline is not None and run.deadline <= now and self._slots.decide(run):
+            if not run.decided and run.deadline.has_passed(now) and self._slots.decide(run):
                 run.abort(AbortReason.TIMEOUT)
                 self._close(run, change_for(run.job, timed_out(run.job, run.handler), run.context))
 
@@ -283,9 +275,12 @@ class WorkerLoop:
 
     def _close(self, run: Run, item: Alternatives) -> None:
         """Hand the outcome of a run to the finisher; here it is over."""
+        self._forget(run)
+        self._finisher.add(run.job, item)
+
+    def _forget(self, run: Run) -> None:
         self._open.discard(run)
         self._reporting.discard(run)
-        self._finisher.add(run.job, item)
         self._claiming.soon()
 
     # -- the mailbox
@@ -311,11 +306,15 @@ class WorkerLoop:
                 if run.began_at is not None:
                     self._claiming.pace.ran(run.job.job_type, run.seconds)
                 self._close(run, item)
+            case mail.Finished(run, item):
+                self._claiming.pace.ran(run.job.job_type, run.seconds)
+                self._forget(run)
+                self._finisher.was_stored(run.job, item)
             case mail.Returned(_):
                 self._claiming.soon()
             case mail.Started(_):
                 pass  # its deadline now counts in how long to sleep
-            case mail.Progress(run):
+            case mail.Reported(run):
                 self._reporting.add(run)
             case mail.Wake():
                 self._claiming.woken()
@@ -333,8 +332,7 @@ class WorkerLoop:
         now = time.monotonic()
         stale = self._heart.must_stop()
         store = [self._finisher.due_at, now + STALE_LOOK if stale else self._reap_at]
-        if self._reporting:
-            store.append(self._report_at)
+        store.append(self._reporting.due_at)
         if self._slots.held() and not self.options.once:
             store.append(now + self.settings.hold / 2)
         if self._ending.stop_at is None and not stale and not self._runs_alone():
@@ -342,7 +340,7 @@ class WorkerLoop:
         moments = [max(min(store), self._not_before), now + LONGEST_SLEEP]
         if self._ending.stop_at is not None:
             moments.append(self._ending.stop_at)
-        moments += [run.deadline for run in self._slots.running() if run.deadline and not run.decided]
+        moments += [at for run in self._slots.running() if not run.decided and (at := run.deadline.look_at)]
         return max(0.0, min(moments) - now)
 
     def _is_done(self) -> bool:

@@ -36,6 +36,14 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Finished:
+    """A handler has ended, and this was committed by itself."""
+
+    run: Run
+    item: Alternatives
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
     """A slot is free again after there was none: a handler is back, and its thread was looked after."""
 
@@ -43,8 +51,8 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """A handler has reported progress for the first time since it was last stored."""
+class Reported:
+    """A handler has told something, or moved its deadline, for the first time since that was last stored."""
 
     run: Run
 
@@ -75,4 +83,4 @@ class GiveBack:
     code: int
 
 
-Letter = Started | Ended | Returned | Progress | Wake | Expired | Stop | GiveBack
+Letter = Started | Ended | Finished | Returned | Reported | Wake | Expired | Stop | GiveBack

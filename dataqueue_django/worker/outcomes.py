@@ -5,18 +5,40 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from ..domain.changes import Alternatives
+from ..domain.changes import Alternatives, Change
 from ..domain.records import JSON, ClaimedJob, FailureReason
 from ..domain.retry import Backoff
-from ..domain.transitions import UNSET, Execution, Fault, complete, fail, release, snooze
-from ..exceptions import GiveUp, InvalidOutput, JobAborted, RetryLater, Snooze
+from ..domain.transitions import UNSET, Execution, Fault, complete, fail, park, release, snooze
+from ..domain.waits import Wait
+from ..exceptions import (
+    GiveUp,
+    InTransaction,
+    InvalidOutput,
+    InvalidStep,
+    InvalidWait,
+    JobAborted,
+    LeaseLost,
+    NonDeterministicHandler,
+    RetryLater,
+    Snooze,
+)
 from ..handlers import Handler
 from ..logs import worker as logger
-from .context import JobContext
+from .context import BaseContext
 from .signal import AbortReason
+from .suspension import is_suspend
+
+FOR_GOOD = {
+    InvalidOutput: FailureReason.INVALID_OUTPUT,
+    NonDeterministicHandler: FailureReason.NON_DETERMINISTIC,
+    InvalidStep: FailureReason.INVALID_STEP,
+    InvalidWait: FailureReason.INVALID_STEP,
+    InTransaction: FailureReason.INVALID_STEP,
+}
+"""What only another handler could do better: no further attempt is made, but the history is kept for one."""
 
 LONGEST_DELAY = 365 * 24 * 3600.0
 TRACEBACK_LINES = 40
@@ -55,13 +77,32 @@ class Released:
     why: str
 
 
-Outcome = Completed | Failed | Snoozed | Released
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The handler waits."""
+
+    wait: Wait
 
 
-def change_for(job: ClaimedJob, outcome: Outcome, context: JobContext | None = None) -> Alternatives:
-    """Return what to commit for an outcome."""
-    run = Execution.of(job)
-    progress = context.final_progress() if context is not None else None
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The handler has completed its job in a transaction of its own; nothing is left to commit."""
+
+    change: Change
+
+
+Ending = Completed | Failed | Snoozed | Released | Parked
+Outcome = Ending | Finished
+
+
+def change_for(job: ClaimedJob, outcome: Ending, context: BaseContext) -> Alternatives:
+    """Return what to commit for an outcome, with the latest progress and the lines of the log that are not stored."""
+    report = context.reports.final()
+    item = _change_for(Execution.of(job), outcome, report.progress)
+    return tuple(replace(change, put=(*change.put, *report.lines)) for change in item) if report.lines else item
+
+
+def _change_for(run: Execution, outcome: Ending, progress: dict[str, JSON] | None) -> Alternatives:
     match outcome:
         case Completed(output):
             return (complete(run, output=output, progress=progress),)
@@ -71,6 +112,35 @@ def change_for(job: ClaimedJob, outcome: Outcome, context: JobContext | None = N
             return (snooze(run, seconds, progress=progress),)
         case Released(why):
             return (release(run, why=why),)
+        case Parked(wait):
+            return park(run, wait, progress=progress)
+
+
+def ended_early(context: BaseContext, error: BaseException | None) -> Outcome | None:
+    """Return how a handler has ended if its context knows better than what it returned or raised; None if not.
+
+    A handler that waits has to be left by its suspension, and one that broke the rules of replay has failed whatever it
+    caught. One that was cut off meanwhile has been cut off.
+    """
+    history = context.history
+    if history.finished is not None:
+        if error is not None:
+            logger.error("a handler raised after atomic_finish(): its job has completed", exc_info=error)
+        return Finished(history.finished)
+    if error is not None and _stopped_by(error, context.signal.reason) is not None:
+        return None
+    if history.suspension is not None:
+        return Parked(history.suspension) if is_suspend(error) else Failed(SWALLOWED, None, error)
+    if history.violation is not None and error is not history.violation:
+        return Failed(fault_of(history.violation, _reason(history.violation, None, None)), None, history.violation)
+    return None
+
+
+SWALLOWED = Fault(
+    reason=FailureReason.WAIT_SWALLOWED,
+    type="WaitSwallowed",
+    message="the handler waits, but went on: it caught the exception by which a wait leaves it, or raised another one",
+)
 
 
 def outcome_of_error(
@@ -94,6 +164,8 @@ def _judged(error: BaseException, job: ClaimedJob, handler: Handler | None, abor
     stopped = _stopped_by(error, abort)
     if stopped is not None:
         return Released(stopped.value)
+    if isinstance(error, LeaseLost):
+        return Released(AbortReason.LEASE_LOST.value)
     return Failed(fault_of(error, _reason(error, handler, abort)), _retry_in(error, job, handler), error)
 
 
@@ -127,15 +199,16 @@ def default_delay(job: ClaimedJob) -> float:
 
 
 def _reason(error: BaseException, handler: Handler | None, abort: AbortReason | None) -> FailureReason:
-    if isinstance(error, InvalidOutput):
-        return FailureReason.INVALID_OUTPUT
+    for kind, reason in FOR_GOOD.items():
+        if isinstance(error, kind):
+            return reason
     if isinstance(error, GiveUp) or (handler is not None and isinstance(error, handler.give_up_on)):
         return FailureReason.GIVEN_UP
     return FailureReason.TIMEOUT if abort is AbortReason.TIMEOUT else FailureReason.HANDLER_ERROR
 
 
 def _retry_in(error: BaseException, job: ClaimedJob, handler: Handler | None) -> float | None:
-    if isinstance(error, GiveUp | InvalidOutput):
+    if isinstance(error, (GiveUp, *FOR_GOOD)):
         return None
     if isinstance(error, RetryLater):
         seconds = _seconds(error.delay)

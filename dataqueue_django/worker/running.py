@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 from ..domain.records import ClaimedJob
-from ..handlers import Registry
 from ..logs import handler_error
+from ..queue.base import QueueBase
 from . import mail
 from .begun import BegunTable
-from .context import JobContext
+from .context import AsyncJobContext, JobContext
 from .executor import run_async, run_sync
-from .outcomes import Failed, Outcome, Released, change_for
+from .outcomes import Failed, Finished, Outcome, Released, change_for
 from .signal import AbortSignal
 from .slots import Run, Slots
 
@@ -22,14 +22,14 @@ class Runner:
 
     def __init__(
         self,
-        handlers: Registry,
+        queue: QueueBase,
         slots: Slots,
         begun: BegunTable | None,
         *,
         must_stop: Callable[[], bool],
         post: Callable[[mail.Letter], None],
     ) -> None:
-        self._handlers = handlers
+        self._queue = queue
         self._slots = slots
         self._begun = begun
         self._must_stop = must_stop
@@ -37,9 +37,10 @@ class Runner:
 
     def new_run(self, job: ClaimedJob) -> Run:
         """Return the run of a job that was just claimed."""
-        signal = AbortSignal(self._must_stop)
-        context = JobContext(job, signal, lambda: self._post(mail.Progress(run)))
-        run = Run(job, self._handlers.get(job.job_type), signal, context)
+        handler, signal = self._queue.handlers.get(job.job_type), AbortSignal(self._must_stop)
+        kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
+        context = kind(self._queue, job, signal, lambda: self._post(mail.Reported(run)))
+        run: Run = Run(job, handler, signal, context)
         return run
 
     def run_in_thread(self, run: Run) -> None:
@@ -60,8 +61,7 @@ class Runner:
         if self._begun is not None:
             self._begun.begin(run.job.id, run.job.claim_seq)
         run.began_at = time.monotonic()
-        if run.job.timeout_ms is not None:
-            run.deadline = run.began_at + run.job.timeout_ms / 1000
+        if run.deadline.begin(run.began_at):
             self._post(mail.Started(run))
         return True
 
@@ -70,7 +70,11 @@ class Runner:
         run.ended_at = time.monotonic()
         if isinstance(outcome, Failed) and outcome.error is not None and not run.decided:
             _log_error(run.job, outcome, outcome.error)
-        letter = mail.Ended(run, change_for(run.job, outcome, run.context))
+        letter: mail.Letter
+        if isinstance(outcome, Finished):
+            letter = mail.Finished(run, (outcome.change,))
+        else:
+            letter = mail.Ended(run, change_for(run.job, outcome, run.context))
         self._slots.decide(run, lambda: self._post(letter))
 
 

@@ -14,7 +14,8 @@ from threading import Condition
 
 from ..domain.records import ClaimedJob
 from ..handlers import Handler
-from .context import JobContext
+from .context import BaseContext
+from .deadline import Deadline
 from .signal import AbortReason, AbortSignal
 
 
@@ -28,13 +29,17 @@ class Run:
     job: ClaimedJob
     handler: Handler | None
     signal: AbortSignal
-    context: JobContext
+    context: BaseContext
     held_since: float = field(default_factory=time.monotonic)
     began_at: float | None = None
     ended_at: float | None = None
-    deadline: float | None = None
     decided: bool = False
     cancel: Callable[[], None] | None = None
+
+    @property
+    def deadline(self) -> Deadline:
+        """When the handler has to be done."""
+        return self.context.deadline
 
     @property
     def is_async(self) -> bool:

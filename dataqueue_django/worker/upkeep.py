@@ -1,4 +1,4 @@
-"""What every worker does for the others: notices the dead and takes their jobs back."""
+"""What every worker does for the others: notices the dead, takes their jobs back, and sees to tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..domain.liveness import PeerWatch, expire
 from ..domain.records import Kind, Worker
 from ..logs import worker as logger
 from ..queue.taking_back import take_back, without_worker
+from ..queue.waking import close_due
 from ..stores import Store
 
 
@@ -26,7 +27,10 @@ class Upkeep:
         self._watch = PeerWatch()
 
     def round(self, me: int, unbroken_since: float) -> int:
-        """Expire silent peers, reclaim dead workers' jobs, drop old rows; returns how many jobs were reclaimed."""
+        """Expire silent peers, reclaim dead workers' jobs, close overdue tokens, drop old rows.
+
+        Returns how many jobs became ready.
+        """
         asked_at = time.monotonic()  # first of all: `unbroken_since` was true then, and any call may take long
         holders = {worker_id for (worker_id,) in self._store.count(JobFilter(held=True), by=("worker_id",))}
         workers = self._store.find(Kind.WORKER)  # after the holders, so that a holder without a row has none for good
@@ -38,8 +42,9 @@ class Upkeep:
             take_back(self._store, id, crash_limit=self._settings.worker.crash_limit, announce=self._announce)
             for id in sorted(gone)
         )
+        _, woken = close_due(self._store, self._announce)
         self._forget_old(expired)
-        return reclaimed
+        return reclaimed + woken
 
     @property
     def ripe_at(self) -> float:

@@ -24,7 +24,7 @@ class WedgeWatch:
         """
         now = time.monotonic()
         running = self._slots.running()
-        if len(running) < self._slots.size or not all(run.decided and run.deadline for run in running):
+        if len(running) < self._slots.size or not all(run.decided and run.deadline.look_at for run in running):
             self._since = None
             return False
         if self._since is None:

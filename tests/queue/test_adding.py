@@ -64,9 +64,9 @@ def test_add_job_returns_the_id(queue: JobQueue) -> None:
 
 def test_options_beat_the_handler_s_which_beat_the_alias(settings: object) -> None:
     settings.DATAQUEUE = {"default": {"JOB_DEFAULTS": {"QUEUE": "slow", "MAX_ATTEMPTS": 9, "RETRY_DELAY": 5}}}  # type: ignore[attr-defined]
-    spec = get_queue()._describe("adding.send", {"order_id": 1}, send.using(max_attempts=2).options)
+    spec = get_queue().describe("adding.send", {"order_id": 1}, send.using(max_attempts=2).options)
     assert (spec.queue, spec.max_attempts, spec.retry_delay_ms) == ("mail", 2, 5000)
-    spec = get_queue()._describe("adding.whole", {}, whole.options)
+    spec = get_queue().describe("adding.whole", {}, whole.options)
     assert (spec.queue, spec.max_attempts) == ("slow", 9)
 
 

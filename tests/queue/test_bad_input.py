@@ -485,7 +485,7 @@ def test_what_looks_odd_is_kept_as_what_it_means(
 
 def test_names_and_keys_become_plain_strings(queue: JobQueue) -> None:
     """What `enqueue` returns is what is stored, whatever class the caller's strings were of."""
-    spec = queue._describe(
+    spec = queue.describe(
         Loud(JOB_TYPE), {"n": 1}, options(queue=Shop.MAIL, idempotency_key=Loud("k"), tags=[Shop.MAIL])
     )
     assert {type(text) for text in (spec.job_type, spec.queue, spec.idempotency_key, *spec.tags)} == {str}

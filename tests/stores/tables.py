@@ -15,7 +15,16 @@ from dataqueue_django.stores import stores
 from dataqueue_django.stores.orm.portable import PortableStore
 from tests.provision import POSTGRES_MISSING
 
-ALL = (models.JobTag, models.JobEvent, models.Job, models.Worker, models.RateBucket)
+ALL = (
+    models.JobTag,
+    models.JobEvent,
+    models.Step,
+    models.JobLog,
+    models.Token,
+    models.Job,
+    models.Worker,
+    models.RateBucket,
+)
 
 WRONG_ROWS = """
     SELECT 'mark', id FROM dataqueue_job
@@ -26,6 +35,13 @@ WRONG_ROWS = """
     WHERE job_id NOT IN (SELECT id FROM dataqueue_job WHERE tags IS NOT NULL)
     UNION ALL
     SELECT 'event of no job', job_id FROM dataqueue_jobevent WHERE job_id NOT IN (SELECT id FROM dataqueue_job)
+    UNION ALL
+    SELECT 'step of no job', job_id FROM dataqueue_step WHERE job_id NOT IN (SELECT id FROM dataqueue_job)
+    UNION ALL
+    SELECT 'log of no job', job_id FROM dataqueue_joblog WHERE job_id NOT IN (SELECT id FROM dataqueue_job)
+    UNION ALL
+    SELECT 'open token of no job', job_id FROM dataqueue_token
+    WHERE status = 'waiting' AND job_id IS NOT NULL AND job_id NOT IN (SELECT id FROM dataqueue_job)
 """
 
 

@@ -31,6 +31,7 @@ def _equalities(where: JobFilter) -> dict[str, Any]:
         "priority": where.priorities,
         "worker_id": where.worker_ids,
         "idempotency_key": where.idempotency_keys,
+        "wait_token_id": where.wait_token_ids,
     }
     return {f"{name}__in": values for name, values in columns.items() if values}
 

@@ -21,10 +21,14 @@ from ...domain.changes import (
     Alternatives,
     Change,
     Committed,
+    Guard,
+    Need,
     Verdict,
     apply_change,
     columns_of,
+    dated,
     guard_holds,
+    put_of,
     targets,
     walk,
 )
@@ -40,18 +44,25 @@ from ...domain.records import (
     Inserted,
     Job,
     JobEvent,
+    JobLog,
     JobStatus,
     Kind,
     NewJob,
     Permits,
+    Step,
+    Token,
     Worker,
 )
+from ...domain.tokens import expire
 from ...models import Job as JobRow
 from ...models import JobEvent as EventRow
+from ...models import JobLog as LogRow
 from ...models import JobTag as TagRow
 from ...models import RateBucket as BucketRow
+from ...models import Step as StepRow
+from ...models import Token as TokenRow
 from ...models import Worker as WorkerRow
-from ..base import Features, PrivateSession, Store
+from ..base import MOST_LOGS, Features, PrivateSession, SideRecord, Store
 from . import rows
 from .filters import claimable, conditions
 from .migrated import unapplied
@@ -62,8 +73,10 @@ STAGE_SECONDS = 0.05
 ALWAYS_READ = frozenset({"id", "claim_seq", "attempts"})
 """What the event of any change needs to know of the job."""
 
-TABLES = (JobRow, TagRow, EventRow, WorkerRow, BucketRow)
-MODELS: dict[Kind, type[models.Model]] = {Kind.JOB: JobRow, Kind.WORKER: WorkerRow}
+NEW_LOG_FIELDS = tuple(name for name in rows.LOG_FIELDS if name != "id")
+
+TABLES = (JobRow, TagRow, EventRow, StepRow, LogRow, TokenRow, WorkerRow, BucketRow)
+MODELS: dict[Kind, type[models.Model]] = {Kind.JOB: JobRow, Kind.TOKEN: TokenRow, Kind.WORKER: WorkerRow}
 
 
 class PortableStore(Store):
@@ -253,30 +266,53 @@ class PortableStore(Store):
             ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
             return int(self._table(EventRow).filter(id__in=ids).delete()[0])
 
+    def steps(self, job_id: int) -> list[Step]:
+        """See Store.steps."""
+        found = self._table(StepRow).filter(job_id=job_id).order_by("id")
+        return [Step(**rows.to_fields(row)) for row in found.values(*rows.STEP_FIELDS)]
+
+    def logs(self, job_id: int, *, limit: int = 1000, after: int = 0) -> list[JobLog]:
+        """See Store.logs."""
+        found = self._table(LogRow).filter(job_id=job_id, id__gt=after).order_by("id")
+        return [JobLog(**row) for row in found.values(*rows.LOG_FIELDS)[:limit]]
+
     # -- side records
 
-    def put(self, record: Worker, *, now: datetime | None = None) -> Worker:
+    def put(self, record: SideRecord, *, now: datetime | None = None) -> SideRecord:
         """See Store.put."""
         at = self._at(now)
+        if isinstance(record, Token):
+            token = dated(record, at)
+            self._table(TokenRow).create(**rows.columns_of_record(token, rows.TOKEN_FIELDS))
+            return token  # type: ignore[no-any-return]
         stored = replace(record, started_at=at, last_beat_at=at)
         columns = rows.to_columns({name: getattr(stored, name) for name in rows.WORKER_FIELDS}, at)
         del columns["id"]
         return replace(stored, id=self._workers().create(**columns).pk)
 
-    def fetch(self, kind: Kind, id: int) -> Worker | None:
+    def fetch(self, kind: Kind, id: int | str) -> Any:
         """See Store.fetch."""
         found = self.find(kind, id=id)
         return found[0] if found else None
 
-    def find(self, kind: Kind, **equals: Any) -> list[Worker]:
+    def find(self, kind: Kind, **equals: Any) -> list[Any]:
         """See Store.find."""
-        found = self._table(MODELS[kind]).filter(**equals).order_by("id").values(*rows.WORKER_FIELDS)
-        return [Worker(**rows.to_fields(row)) for row in found]
+        found = self._table(MODELS[kind]).filter(**equals).order_by("id")
+        if kind is Kind.TOKEN:
+            return [Token(**rows.token_fields(row)) for row in found.values(*rows.TOKEN_FIELDS)]
+        return [Worker(**rows.to_fields(row)) for row in found.values(*rows.WORKER_FIELDS)]
 
-    def remove(self, kind: Kind, ids: Collection[int]) -> int:
+    def remove(self, kind: Kind, ids: Collection[int | str]) -> int:
         """See Store.remove."""
-        held = self._jobs().filter(worker_id=OuterRef("id"))
-        return int(self._workers().filter(~Exists(held), id__in=ids).delete()[0])
+        doomed = self._table(MODELS[kind]).filter(id__in=ids)
+        if kind is Kind.WORKER:
+            doomed = doomed.filter(~Exists(self._jobs().filter(worker_id=OuterRef("id"))))
+        return int(doomed.delete()[0])
+
+    def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
+        """See Store.due_tokens."""
+        due = self._table(TokenRow).filter(due_at__lte=self._at(now)).order_by("due_at", "id")
+        return [Token(**rows.token_fields(row)) for row in due.values(*rows.TOKEN_FIELDS)[:limit]]
 
     # -- rates
 
@@ -324,6 +360,10 @@ class PortableStore(Store):
     def transaction(self) -> AbstractContextManager[None]:
         """See Store.transaction. A failure inside leaves the caller's own transaction usable."""
         return transaction.atomic(using=self.database)
+
+    def reconnect(self) -> None:
+        """See Store.reconnect. Nothing happens in a transaction: that is over, and somebody will notice."""
+        self.connection.close_if_unusable_or_obsolete()
 
     def in_transaction(self) -> bool:
         """See Store.in_transaction."""
@@ -393,10 +433,18 @@ class PortableStore(Store):
 
     def _delete_jobs(self, ids: Sequence[int]) -> int:
         """Delete locked jobs and what belongs to them."""
-        self._table(TagRow).filter(job_id__in=ids).delete()
-        self._table(EventRow).filter(job_id__in=ids).delete()
+        self._give_up_tokens(ids)
+        for model in (TagRow, EventRow, StepRow, LogRow):
+            self._table(model).filter(job_id__in=ids).delete()
         self._jobs().filter(id__in=ids).delete()
         return len(ids)
+
+    def _give_up_tokens(self, jobs: Sequence[int]) -> None:
+        """Let the open tokens of jobs time out; those that nobody can wait for any more go."""
+        mine = list(self._table(TokenRow).filter(job_id__in=jobs).values_list("id", flat=True))
+        if mine:
+            self.commit([expire(id) for id in mine])
+            self._table(TokenRow).filter(id__in=mine, due_at=None).delete()
 
     def _ids_by_key(self, keys: Sequence[str]) -> dict[str, int]:
         found = self._jobs().filter(idempotency_key__in=sorted(keys)) if keys else ()
@@ -446,6 +494,8 @@ class PortableStore(Store):
             attempts=F("attempts") + Case(When(resuming=True, then=0), default=1),
             resuming=False,
             pending_reason=None,
+            wait_until=None,
+            wait_token_id=None,
             worker_id=claim.worker_id,
             locked_by=claim.locked_by,
             locked_at=now,
@@ -464,33 +514,59 @@ class _Batch:
     wait: bool
     now: datetime | None
     events: list[dict[str, Any]] = field(default_factory=list)
-    changed: dict[tuple[Kind, int], dict[str, Any]] = field(default_factory=dict)
+    changed: dict[tuple[Kind, Any], dict[str, Any]] = field(default_factory=dict)
+    put: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.at = self.now or datetime.now(UTC)
-        self.loaded: dict[tuple[Kind, int], dict[str, Any]] = {}
-        for kind in (Kind.WORKER, Kind.JOB):
+        self.loaded: dict[tuple[Kind, Any], dict[str, Any]] = {}
+        for kind in Kind:
             ids = targets(self.items, kind)
             if ids:
                 self._load(kind, ids)
 
     def settle(self, item: Alternatives) -> Committed:
         """Apply the first alternative that holds."""
+        if not self.wait and any(self._is_held(need, need.guard) for change in item for need in change.needs):
+            return Committed(verdict=Verdict.BUSY)
         result = walk(item, self._apply)
         if result.verdict is Verdict.LOST and not self.wait and self._is_held_by_another(item):
             return Committed(verdict=Verdict.BUSY)
         return result
 
     def write_back(self) -> None:
-        """Write what changed, one UPDATE per distinct set of values, and the events."""
-        groups: dict[str, tuple[Kind, dict[str, Any], list[int]]] = {}
+        """Write what changed, one UPDATE per distinct set of values, what was put, and the events."""
+        groups: dict[str, tuple[Kind, dict[str, Any], list[Any]]] = {}
         for (kind, id), values in self.changed.items():
             columns = rows.to_columns(values, self.at)
             groups.setdefault(f"{kind}{columns!r}", (kind, columns, []))[2].append(id)
         for kind, columns, ids in groups.values():
             self.store._table(MODELS[kind]).filter(id__in=ids).update(**columns)
         self._write_tags()
+        self._write_put()
         self.store._add_rows(EventRow, self.events)
+
+    def _write_put(self) -> None:
+        steps = {(one.job_id, one.kind, one.name): one for one in self.put if isinstance(one, Step)}
+        if steps:
+            self.store._table(StepRow).bulk_create(
+                [StepRow(**rows.columns_of_record(step, rows.STEP_FIELDS)) for step in steps.values()],
+                update_conflicts=True,
+                unique_fields=["job_id", "kind", "name"],
+                update_fields=["result", "until", "created_at", "claim_seq", "attempt"],
+            )
+        tokens = [one for one in self.put if isinstance(one, Token)]
+        self.store._add_rows(TokenRow, [rows.columns_of_record(token, rows.TOKEN_FIELDS) for token in tokens])
+        logs = [one for one in self.put if isinstance(one, JobLog)]
+        self.store._add_rows(LogRow, [rows.columns_of_record(line, NEW_LOG_FIELDS) for line in logs])
+        for job_id in sorted({line.job_id for line in logs if line.claim_seq > 1}):
+            self._trim_logs(job_id)
+
+    def _trim_logs(self, job_id: int) -> None:
+        mine = self.store._table(LogRow).filter(job_id=job_id)
+        oldest = mine.order_by("-id").values_list("id", flat=True)[MOST_LOGS - 1 : MOST_LOGS]
+        for kept_from in oldest:
+            mine.filter(id__lt=kept_from).delete()
 
     def _write_tags(self) -> None:
         """Make the index of tags say what the jobs' own lists say now."""
@@ -504,9 +580,9 @@ class _Batch:
         clock = self.store._clock_column(self.now)
         for row in found.annotate(clock=clock).values(*self._columns(kind), "clock"):
             self.at = row.pop("clock")
-            self.loaded[kind, row["id"]] = rows.to_fields(row)
+            self.loaded[kind, row["id"]] = _fields_of(kind, row)
 
-    def _rows(self, kind: Kind, ids: Collection[int]) -> Any:
+    def _rows(self, kind: Kind, ids: Collection[Any]) -> Any:
         return self.store._table(MODELS[kind]).filter(id__in=ids).order_by("id")
 
     def _columns(self, kind: Kind) -> list[str]:
@@ -514,11 +590,13 @@ class _Batch:
         for item in self.items:
             for change in item:
                 for one in (change, *change.then):
-                    if one.kind is kind:
-                        names |= columns_of(one)
+                    names |= columns_of(one) if one.kind is kind else set()
+                    names.update(name for need in one.needs if need.kind is kind for name in need.guard)
         return sorted(names)
 
     def _apply(self, change: Change) -> tuple[bool, int | None]:
+        if not all(self._is_met(need) for need in change.needs):
+            return False, None
         where = change.kind, change.id
         before = self.loaded.get(where)
         updates = None if before is None else apply_change(before, change, self.at)
@@ -531,6 +609,7 @@ class _Batch:
             updates[change.link] = spawned
         if change.event is not None:
             self._note(change, before, {**before, **updates})
+        self.put += put_of(change, self.at, spawned)
         self.loaded[where] = {**before, **updates}
         self.changed.setdefault(where, {}).update(updates)
         return True, spawned
@@ -538,7 +617,7 @@ class _Batch:
     def _note(self, change: Change, before: dict[str, Any], after: dict[str, Any]) -> None:
         self.events.append(
             {
-                "job_id": change.id,
+                "job_id": int(change.id),
                 "event_type": change.event.value if change.event else "",
                 "created_at": self.at,
                 "claim_seq": before["claim_seq"],
@@ -550,13 +629,22 @@ class _Batch:
 
     def _is_held_by_another(self, item: Alternatives) -> bool:
         """Whether an alternative would hold on a record that was left out because another transaction holds it."""
-        for change in item:
-            if (change.kind, change.id) in self.loaded:
-                continue
-            row = self._rows(change.kind, [change.id]).values(*self._columns(change.kind)).first()
-            if row is not None and guard_holds(rows.to_fields(row), change.guard):
-                return True
-        return False
+        return any(self._is_held(change, change.guard) for change in item)
+
+    def _is_held(self, named: Change | Need, guard: Guard) -> bool:
+        """Whether a record was left out because another transaction holds it, and would meet the guard as it stands."""
+        if (named.kind, named.id) in self.loaded:
+            return False
+        row = self._rows(named.kind, [named.id]).values(*self._columns(named.kind)).first()
+        return row is not None and guard_holds(_fields_of(named.kind, row), guard, self.at)
+
+    def _is_met(self, need: Need) -> bool:
+        found = self.loaded.get((need.kind, need.id))
+        return found is not None and guard_holds(found, need.guard, self.at)
+
+
+def _fields_of(kind: Kind, row: dict[str, Any]) -> dict[str, Any]:
+    return rows.token_fields(row) if kind is Kind.TOKEN else rows.to_fields(row)
 
 
 def _in_own_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -363,7 +363,8 @@ def _is_plain_completion(item: Alternatives) -> bool:
         and len(reported) in (0, len(REPORTED))
         and change.guard.keys() == {"claim_seq"}
         and len(change.guard["claim_seq"]) == 1
-        and not (change.then or change.spawn or change.link or change.actor or change.metadata)
+        and not (change.then or change.spawn or change.link or change.needs or change.put)
+        and not (change.actor or change.metadata)
     )
 
 
@@ -389,5 +390,5 @@ def _completion_arrays(completions: Sequence[Change]) -> dict[str, list[Any]]:
 def _verdict(change: Change, done: set[int], current: dict[int, int]) -> Committed:
     if change.id in done:
         return Committed(verdict=Verdict.APPLIED, choice=0)
-    still_ours = current.get(change.id) in change.guard["claim_seq"]
+    still_ours = current.get(int(change.id)) in change.guard["claim_seq"]
     return Committed(verdict=Verdict.BUSY if still_ours else Verdict.LOST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import models
@@ -32,7 +32,13 @@ class SqliteStore(PortableStore):
 
     @contextmanager
     def _write(self) -> Iterator[None]:
-        """A transaction that holds the write lock from its first moment.
+        """A transaction that holds the write lock from its first moment."""
+        with self._immediate(), super()._write():
+            yield
+
+    @contextmanager
+    def _immediate(self) -> Iterator[None]:
+        """Let a transaction that begins here take the write lock.
 
         A deferred one that reads first and writes later fails at once when another process wrote in between, whatever
         the timeout.
@@ -42,15 +48,15 @@ class SqliteStore(PortableStore):
         mode = connection.transaction_mode  # type: ignore[attr-defined]
         connection.transaction_mode = TRANSACTION_MODE  # type: ignore[attr-defined]
         try:
-            with super()._write():
-                yield
+            yield
         finally:
             connection.transaction_mode = mode  # type: ignore[attr-defined]
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """See PortableStore.transaction."""
-        self._begin_if_autocommit_is_off()
-        return super().transaction()
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See PortableStore.transaction. It will write, so it takes the lock at once, as `_write` does."""
+        with self._immediate(), super().transaction():
+            yield
 
     def _begin_if_autocommit_is_off(self) -> None:
         """Begin the transaction that is the caller's to end.

@@ -20,6 +20,7 @@ TOPICS = (
     "deleting",
     "workers",
     "rates",
+    "waiting",
     "lifecycle",
     "histories",
 )
@@ -37,6 +38,7 @@ from .inserting import Inserting  # noqa: E402
 from .lifecycle import Lifecycle  # noqa: E402
 from .querying import Querying  # noqa: E402
 from .rates import Rates  # noqa: E402
+from .waiting import Waiting  # noqa: E402
 from .workers import Workers  # noqa: E402
 
 __all__ = ["NOW", "Contract", "StoreContract"]
@@ -53,6 +55,7 @@ class StoreContract(
     Deleting,
     Workers,
     Rates,
+    Waiting,
     Lifecycle,
     Histories,
 ):

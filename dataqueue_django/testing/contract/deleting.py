@@ -9,15 +9,14 @@ from ...domain.steering import cancel, retry
 from ...domain.transitions import complete, fail
 from .base import Contract
 from .finishing import BROKEN
-from .lifecycle import park
+from .lifecycle import waiting_for_time
 
 ENDS = (
     complete,
     lambda run: fail(run, BROKEN, retry_in=5),
     lambda run: fail(run, BROKEN, retry_in=None),
-    lambda run: park(run, 5),
+    lambda run: waiting_for_time(run, 5)[0],
 )
-
 
 EVERY_END = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 

@@ -11,27 +11,62 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from ...domain.changes import Add, After, Alternatives, Change, Committed, FieldOf, Verb
+from ...domain.changes import SPAWNED, Add, After, Alternatives, Change, Committed, FieldOf, Verb
 from ...domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode, TimeRange
 from ...domain.liveness import beat, expire, stop
-from ...domain.records import Claim, EventType, Inserted, Job, JobEvent, JobStatus, Kind, NewJob, Worker
+from ...domain.records import (
+    Claim,
+    EventType,
+    Inserted,
+    Job,
+    JobEvent,
+    JobLog,
+    JobStatus,
+    Kind,
+    NewJob,
+    Step,
+    StepKind,
+    Token,
+    Worker,
+)
 from ...domain.steering import cancel, cancel_upcoming, edit, edited_fields, retry
-from ...domain.transitions import Execution, complete, fail, reclaim, release, snooze, take_away, write_progress
+from ...domain.steps import recorded
+from ...domain.tokens import all_awake, new_token, wake
+from ...domain.tokens import complete as complete_token
+from ...domain.tokens import expire as expire_token
+from ...domain.transitions import (
+    Execution,
+    complete,
+    fail,
+    park,
+    prolong,
+    reclaim,
+    record,
+    release,
+    snooze,
+    take_away,
+    write_progress,
+)
+from ...domain.waits import Wait, WaitKind
 from ...stores.base import Store
 from ...stores.memory import MemoryStore
 from .base import NOW, Contract, execution_of
 from .finishing import BROKEN
-from .lifecycle import park
+from .lifecycle import waiting_for_time
 from .watching import Check, Watched
 
 HISTORIES = 10
 STEPS = 60
 MOST_JOBS = 12
+TOKENS = ("wp_a", "wp_b", "wp_B")
+CHILD = "child"
+"""The name of the steps whose result is the id of a job."""
 
-Step = tuple[str, int]
+Move = tuple[str, int]
 """The name of an action and the seed of its chance."""
 
 
@@ -91,16 +126,38 @@ class Side:
             "jobs": {job.id: job for job in map(self.job, self.store.query(EVERYTHING, limit=1000))},
             "workers": [replace(worker, id=self.workers.index(worker.id)) for worker in self.store.find(Kind.WORKER)],
             "counts": self.store.count(by=("queue", "status")),
+            "tokens": [self.token(token) for token in self.store.find(Kind.TOKEN)],
         }
+
+    def token(self, token: Token) -> tuple[Any, ...]:
+        """Return what can be compared of a token: a deletion closes it by the store's own clock."""
+        place = None if token.job_id is None else self.place_of(token.job_id)
+        return (token.id, place, token.status, token.output, token.timeout_at, token.tags, token.due_at is None)
+
+    def history(self, place: int) -> list[Any]:
+        """Return the steps and the lines of the job at a place, with places for ids."""
+        id = self.jobs[place]
+        steps = [replace(step, job_id=place, result=self._result(step)) for step in self.store.steps(id)]
+        return [*steps, *(replace(line, id=0, job_id=place) for line in self.store.logs(id))]
 
     def events(self, places: Iterable[int]) -> list[list[JobEvent]]:
         """Return the events of the jobs at these places."""
         return [[self.event(event) for event in self.store.events(self.jobs[place])] for place in places]
 
+    def _result(self, step: Step) -> Any:
+        return {"jobId": self.place_of(step.result["jobId"])} if step.name == CHILD else step.result
+
     def _change(self, change: Change) -> Change:
-        ids = self.jobs if change.kind is Kind.JOB else self.workers
         then = tuple(self._change(one) for one in change.then)
-        return replace(change, id=ids[change.id], then=then)
+        needs = tuple(replace(need, id=self._id(need.kind, need.id)) for need in change.needs)
+        put = tuple(self._owned(one) for one in change.put)
+        return replace(change, id=self._id(change.kind, change.id), then=then, needs=needs, put=put)
+
+    def _owned(self, record: Any) -> Any:
+        return record if record.job_id is None else replace(record, job_id=self.jobs[record.job_id])
+
+    def _id(self, kind: Kind, place: Any) -> Any:
+        return place if kind is Kind.TOKEN else (self.jobs if kind is Kind.JOB else self.workers)[place]
 
 
 @dataclass(slots=True)
@@ -112,7 +169,7 @@ class History:
     now: datetime = NOW
     executions: list[Execution] = field(default_factory=list)
 
-    def live(self, steps: Sequence[Step]) -> None:
+    def live(self, steps: Sequence[Move]) -> None:
         """Take the steps; raises AssertionError where the sides differ."""
         before: dict[int, Job] = {}
         for name, seed in steps:
@@ -131,8 +188,10 @@ class History:
         self.compare_events(range(len(self.model.jobs)))
 
     def compare_events(self, places: Iterable[int]) -> None:
-        """Assert that the jobs at these places have the same events on both sides."""
+        """Assert that the jobs at these places have the same events and the same history on both sides."""
         some = list(places)
+        for place in some:
+            assert self.model.history(place) == self.sides[1].history(place), f"history of {place}"
         assert self.model.events(some) == self.sides[1].events(some), f"events of {some}"
 
     @property
@@ -208,6 +267,9 @@ def _some_items(history: History, random: Random) -> list[Alternatives] | None:
 
 
 def _some_item(history: History, random: Random) -> Alternatives:
+    if history.executions and random.random() < 0.15:
+        run = random.choice(history.executions[-4:])
+        return park(run, _some_wait(history, random), progress=random.choice((None, {"progress": 7})))
     changes = [_some_change(history, random)]
     if random.random() < 0.2:
         changes.append(_some_change(history, random))
@@ -233,7 +295,10 @@ def _some_end(history: History, random: Random) -> Change:
         lambda: release(run, why="stopping"),
         lambda: snooze(run, random.choice((0, 7))),
         lambda: write_progress(run, {"progress": random.randrange(101), "progress_data": {"a": [1]}}),
-        lambda: park(run, 5),
+        lambda: waiting_for_time(run, 5)[0],
+        lambda: _some_record(run, random),
+        lambda: record(run, recorded(run, StepKind.SPAWN, CHILD, {"jobId": SPAWNED}), spawn=NewJob(job_type="b")),
+        lambda: prolong(run, 30, why="prolong"),
         lambda: take_away(history.fresh(run) if history.fresh(run).claim_seq % 2 else run, held_for=3),
         lambda: reclaim(history.fresh(run), backoff=3) if history.fresh(run).claim_seq % 2 else reclaim(run),
         lambda: replace(
@@ -243,6 +308,47 @@ def _some_end(history: History, random: Random) -> Change:
         ),
     ]
     return random.choice(ends)()
+
+
+def _some_wait(history: History, random: Random) -> Wait:
+    place, later = random.randrange(2), history.now + timedelta(seconds=random.randrange(-3, 9))
+    waits = (
+        Wait(kind=WaitKind.FOR, place=place, until=After(random.choice((0.5, 5)))),
+        Wait(kind=WaitKind.UNTIL, place=place, until=later),
+        Wait(kind=WaitKind.TOKEN, place=place, token_id=random.choice(TOKENS)),
+    )
+    return random.choice((*waits, waits[-1]))
+
+
+def _some_record(run: Execution, random: Random) -> Change:
+    """What a handler has done beside its job."""
+    line = JobLog(job_id=run.job_id, created_at=NOW, level="INFO", message="hi", claim_seq=run.claim_seq)
+    token = new_token(UUID(int=random.getrandbits(128)), timeout=random.choice((None, 5)), job_id=run.job_id)
+    kind, name = random.choice(list(StepKind)), str(random.randrange(2))
+    put: list[Any] = [recorded(run, kind, name, random.choice((None, [1]))), line, token]
+    return record(run, *random.sample(put, random.choice((1, 2, 3))))
+
+
+def _some_tokens(history: History, random: Random) -> list[Token] | None:
+    known = {token.id for token in history.model.store.find(Kind.TOKEN)}
+    fresh = [id for id in TOKENS if id not in known]
+    times = (None, After(random.choice((1, 8))))
+    due = random.choice(times)
+    return [Token(id=random.choice(fresh), timeout_at=due, due_at=due, tags=("t",))] if fresh else None
+
+
+def _some_closings(history: History, random: Random) -> list[Alternatives] | None:
+    """What people and upkeep do about tokens."""
+    ids = [*TOKENS, *(token.id for token in history.model.store.find(Kind.TOKEN))]
+    kinds: list[Callable[[str], Alternatives]] = [
+        lambda id: complete_token(id, random.choice((None, {"a": 1})), actor="x"),
+        expire_token,
+        all_awake,
+        lambda id: wake(history.any_place(random), id),
+    ]
+    if not history.model.jobs:
+        return None
+    return [random.choice(kinds)(random.choice(ids)) for _ in range(random.choice((1, 2, 4)))]
 
 
 def _some_order(place: int, random: Random) -> Change:
@@ -397,23 +503,34 @@ ACTIONS = {
     "ask for an outcome": Action(
         lambda history, random: random.choice(history.executions) if history.executions else None, _do_outcome
     ),
+    "make tokens": Action(_some_tokens, lambda side, tokens, now: [side.store.put(one, now=now) for one in tokens]),
+    "close tokens": Action(_some_closings, _do_commit),
+    "forget tokens": Action(
+        lambda history, random: random.sample(TOKENS, 1),
+        lambda side, ids, now: side.store.remove(Kind.TOKEN, ids),
+    ),
+    "look for due tokens": Action(
+        lambda history, random: random.choice((1, 50)),
+        lambda side, limit, now: [side.token(token) for token in side.store.due_tokens(limit=limit, now=now)],
+    ),
     "take permits": Action(
         lambda history, random: random.randrange(4),
         lambda side, want, now: side.store.take("b", want=want, limit=3, window=timedelta(seconds=10), now=now),
     ),
 }
 
-OFTEN = ["insert", "claim", "commit", "exchange", "ask of jobs", "let time pass"] * 4 + list(ACTIONS)
+USUAL = ["insert", "claim", "commit", "exchange", "ask of jobs", "let time pass"]
+OFTEN = USUAL * 4 + ["make tokens", "close tokens"] * 2 + list(ACTIONS)
 
 
-def some_steps(seed: int) -> list[Step]:
+def some_steps(seed: int) -> list[Move]:
     """Return a random history; it begins with a worker."""
     random = Random(seed)
     names = ["register a worker", "insert", *(random.choice(OFTEN) for _ in range(STEPS))]
     return [(name, random.randrange(10**6)) for name in names]
 
 
-def shortest(steps: list[Step], fails: Callable[[list[Step]], bool]) -> list[Step]:
+def shortest(steps: list[Move], fails: Callable[[list[Move]], bool]) -> list[Move]:
     """Return a part of a failing history that still fails: ever smaller pieces are left out, the last ones first."""
     size = len(steps) // 2
     while size:
@@ -436,7 +553,7 @@ class Histories(Contract):
             few = shortest(steps, lambda fewer: self.problem_of(fewer) is not None)
             pytest.fail(f"{self.problem_of(few) or problem}\nafter the steps {few}")
 
-    def problem_of(self, steps: list[Step]) -> str | None:
+    def problem_of(self, steps: list[Move]) -> str | None:
         """Live through a history on an empty store; return what went wrong."""
         model: Any = Watched(MemoryStore(), lambda store, operation, now: None)
         try:

@@ -7,21 +7,29 @@ from dataclasses import dataclass
 
 import pytest
 
-from ...domain.changes import Add, After, Alternatives, Change, Committed, Verb, Verdict
+from ...domain.changes import After, Alternatives, Change, Committed, Verdict
 from ...domain.lifecycle import LEGAL_MOVES, TABLE, Cell, Operation, State, state_of
-from ...domain.records import EventType, FailureReason, JobStatus
+from ...domain.records import EventType, FailureReason, JobStatus, Kind, StepKind, Token, TokenStatus
 from ...domain.steering import cancel, cancel_upcoming, edit, edited_fields, retry
+from ...domain.steps import recorded
+from ...domain.tokens import complete as complete_token
+from ...domain.tokens import expire as expire_token
+from ...domain.tokens import wake
 from ...domain.transitions import (
     Execution,
     Fault,
     complete,
     fail,
+    park,
+    prolong,
     reclaim,
+    record,
     release,
     snooze,
     take_away,
     write_progress,
 )
+from ...domain.waits import Wait, WaitKind
 from .base import NOW, Contract, Trace, ids_of
 from .finishing import BROKEN, REPORT
 
@@ -59,8 +67,8 @@ def _set(test: Contract, run: Execution, event: EventType, **fields: object) -> 
     return run
 
 
-def _committed(test: Contract, run: Execution, change: Change) -> Execution:
-    [done] = test.commit(change)
+def _committed(test: Contract, run: Execution, *alternatives: Change) -> Execution:
+    [done] = test.store.commit([alternatives], now=test.now)
     assert done.applied
     return run
 
@@ -75,7 +83,7 @@ def _paused(test: Contract) -> Execution:
 
 def _waiting(test: Contract) -> Execution:
     run = _processing(test)
-    return _committed(test, run, park(run, SOON))
+    return _committed(test, run, *waiting_for_time(run, SOON))
 
 
 def _cancelled(test: Contract) -> Execution:
@@ -113,33 +121,32 @@ ARRIVE: Mapping[State, Callable[[Contract], Execution]] = {
 """State → put a job into it and return the execution that has the job, or the last one that had it."""
 
 
-def park(run: Execution, seconds: float) -> Change:
+def waiting_for_time(run: Execution, seconds: float) -> Alternatives:
     """The handler waits until a time."""
-    return Change(
-        verb=Verb.OTHER,
-        id=run.job_id,
-        guard={"claim_seq": (run.claim_seq,)},
-        set={
-            "status": JobStatus.WAITING,
-            "claim_seq": Add(1),
-            "ready_at": After(seconds),
-            "wait_until": After(seconds),
-            "resuming": True,
-            "worker_id": None,
-            "locked_by": None,
-            "locked_at": None,
-        },
-        event=EventType.WAITING,
-    )
+    return park(run, Wait(kind=WaitKind.FOR, place=0, until=After(seconds)))
+
+
+def waiting_for_token(test: Contract, run: Execution) -> Alternatives:
+    """The handler waits for a token that it has just made; the token is named after the job."""
+    id = token_of(run.job_id)
+    if test.store.fetch(Kind.TOKEN, id) is None:
+        test.store.put(Token(id=id), now=test.now)
+    return park(run, Wait(kind=WaitKind.TOKEN, place=0, token_id=id))
+
+
+def token_of(job_id: int) -> str:
+    """Return the id of the token that a job waits for."""
+    return f"wp_{job_id}"
 
 
 # -- what each operation must do
 
 
 Runner = Callable[["Lifecycle", State], None]
+Transition = Callable[[Execution], "Change | Alternatives"]
 
 
-def by_execution(*transitions: Callable[[Execution], Change], last_attempt: bool = False) -> Runner:
+def by_execution(*transitions: Transition, last_attempt: bool = False) -> Runner:
     """Return a runner for what only the owner of a processing job may do; each transition in turn.
 
     With `last_attempt` the last of them meets a job that has no attempt left.
@@ -150,8 +157,7 @@ def by_execution(*transitions: Callable[[Execution], Change], last_attempt: bool
             at = test.arrive(state)
             if last_attempt and not left and state is State.PROCESSING:
                 at = test.situation(_processing(test, max_attempts=1))
-            [answer] = test.commit(transition(at.run))
-            test.judge(at, answer, test.cell)
+            test.judge(at, test.carried_out(transition, at.run), test.cell)
             if state is State.PROCESSING:
                 test.another_execution_is_refused(transition)
 
@@ -194,6 +200,53 @@ def come_due(test: Lifecycle, state: State) -> None:
     assert derived or test.cell is Cell.NOTHING
     if derived:
         assert ids_of(test.claim(ids=(at.job_id,), at=test.later(SOON))) == [at.job_id]
+
+
+def park_it(test: Lifecycle, state: State) -> None:
+    """Wait for a time, then for a token: one that is open, and one that was closed before the handler had unwound."""
+    by_execution(
+        lambda run: waiting_for_time(run, SOON),
+        lambda run: waiting_for_time(run, 0),
+        lambda run: waiting_for_token(test, run),
+    )(test, state)
+    at = test.arrive(state)
+    test.store.put(Token(id=token_of(at.job_id), status=TokenStatus.COMPLETED), now=test.now)
+    answer = test.carried_out(lambda run: waiting_for_token(test, run), at.run)
+    test.judge(at, answer, Cell.TO_READY if test.cell is Cell.TO_WAITING else test.cell)
+
+
+def wait_reached(test: Lifecycle, state: State) -> None:
+    """Let the time of a wait come: nothing is written, and the job can be claimed without an attempt being counted."""
+    if state is not State.WAITING:
+        assert test.cell is Cell.NOTHING
+        return  # what time does to the others is in the row of run_at and backoff
+    at = test.arrive(state)
+    assert test.claim(ids=(at.job_id,), at=test.later(SOON - 1)) == []
+    test.untouched(at)
+    [job] = test.claim(ids=(at.job_id,), at=test.later(SOON))
+    assert (job.id, job.attempts) == (at.job_id, at.run.attempts)
+
+
+def close_token(test: Lifecycle, state: State) -> None:
+    """Close a token, completed or timed out: jobs that wait for it wake, and no other job notices."""
+    for close in (complete_token, lambda id, _: expire_token(id)):
+        at = test.situation(_waiting_for_token(test) if state is State.WAITING else ARRIVE[state](test))
+        id = token_of(at.job_id)
+        if test.store.fetch(Kind.TOKEN, id) is None:
+            test.store.put(Token(id=id), now=test.now)
+        [closed] = test.store.commit([close(id, 1)], now=test.now)
+        assert closed.applied
+        test.untouched(at)
+        [answer] = test.store.commit([wake(at.job_id, id)], now=test.now)
+        test.judge(at, answer, test.cell)
+    waits_for_another = test.situation(_waiting_for_token(test))
+    [answer] = test.store.commit([wake(waits_for_another.job_id, "wp_another")], now=test.now)
+    test.judge(waits_for_another, answer, Cell.NOTHING)
+
+
+def _waiting_for_token(test: Contract) -> Execution:
+    run = _processing(test)
+    return _committed(test, run, *waiting_for_token(test, run))
 
 
 def asked_for(*askings: Callable[[int], Alternatives]) -> Runner:
@@ -259,10 +312,17 @@ RUNNERS: Mapping[Operation, Runner] = {
     Operation.TIMEOUT: by_execution(
         lambda run: fail(run, TIMED_OUT, retry_in=SOON), lambda run: fail(run, TIMED_OUT, retry_in=None)
     ),
+    Operation.PARK: park_it,
+    Operation.PROLONG: by_execution(lambda run: prolong(run, 30, why="prolong")),
     Operation.GIVE_BACK: by_execution(lambda run: release(run, why="stopping")),
-    Operation.WRITE: by_execution(lambda run: write_progress(run, REPORT)),
+    Operation.WRITE: by_execution(
+        lambda run: write_progress(run, REPORT),
+        lambda run: record(run, recorded(run, StepKind.STEP, "charge", {"paid": True})),
+    ),
     Operation.RECLAIM: reclaim_it,
     Operation.COME_DUE: come_due,
+    Operation.WAIT_REACHED: wait_reached,
+    Operation.TOKEN_CLOSED: close_token,
     Operation.CANCEL: asked_for(cancel),
     Operation.CANCEL_ALL: asked_for(cancel_upcoming),
     Operation.RETRY: asked_for(retry),
@@ -282,6 +342,7 @@ TARGETS: Mapping[Cell, frozenset[State]] = {
     Cell.TO_READY_OR_FAILED: frozenset({State.READY, State.FAILED}),
     Cell.TO_COMPLETED: frozenset({State.COMPLETED}),
     Cell.TO_CANCELLED: frozenset({State.CANCELLED}),
+    Cell.TO_WAITING: frozenset({State.WAITING}),
 }
 """The states to which a cell moves a job; each of them must be seen."""
 
@@ -351,12 +412,17 @@ class Lifecycle(Contract):
         assert job is not None
         assert (job.ready_at is None) == (self.state_now(at) in UNCLAIMABLE)
 
-    def another_execution_is_refused(self, transition: Callable[[Execution], Change]) -> None:
+    def carried_out(self, transition: Transition, run: Execution) -> Committed:
+        """Commit what an execution does, and return the answer."""
+        does = transition(run)
+        [answer] = self.store.commit([(does,) if isinstance(does, Change) else does], now=self.now)
+        return answer
+
+    def another_execution_is_refused(self, transition: Transition) -> None:
         """Assert that an execution that had the job before can do nothing while another has it."""
         old = _given_back(self)
         at = self.situation(self.start(old.job_id))
-        [answer] = self.commit(transition(old))
-        self.judge(at, answer, Cell.LOST)
+        self.judge(at, self.carried_out(transition, old), Cell.LOST)
 
     def state_now(self, at: Situation) -> State:
         """Return the state that the job is in now."""

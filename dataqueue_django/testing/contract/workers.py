@@ -114,6 +114,6 @@ class Workers(Contract):
 
     def row(self, worker: Worker) -> Worker:
         """Return a worker that must exist as it stands in the store."""
-        stored = self.store.fetch(Kind.WORKER, worker.id)
+        stored: Worker | None = self.store.fetch(Kind.WORKER, worker.id)
         assert stored is not None
         return stored

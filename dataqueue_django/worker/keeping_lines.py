@@ -1,0 +1,61 @@
+"""From `logging` to the log of a job: what a handler logs, wherever it does so in its own thread or task, is kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from threading import Lock
+
+from ..logs import package
+from .context import BaseContext
+
+_current: ContextVar[BaseContext | None] = ContextVar("dataqueue_context", default=None)
+
+
+class Bridge(logging.Handler):
+    """Gives the records of handlers to their contexts, from INFO on; those of this package are about jobs, not of them.
+
+    It stands at the root logger, so it sees what a project's LOGGING lets through to there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._lock_of_users = Lock()
+        self._users = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record with the job whose handler logs it."""
+        context = _current.get()
+        if context is None or record.name.split(".", 1)[0] == package.name:
+            return
+        with suppress(Exception):  # as a text that does not fit its arguments
+            context.reports.line(record.levelname, self.format(record), record.name)
+
+    def install(self) -> None:
+        """Begin to listen, once per process however many workers it has."""
+        with self._lock_of_users:
+            self._users += 1
+            if self._users == 1:
+                logging.getLogger().addHandler(self)
+
+    def remove(self) -> None:
+        """Stop listening when the last worker of the process ends."""
+        with self._lock_of_users:
+            self._users -= 1
+            if self._users == 0:
+                logging.getLogger().removeHandler(self)
+
+
+bridge = Bridge()
+
+
+@contextmanager
+def keeping_lines_of(context: BaseContext) -> Iterator[None]:
+    """Let the lines that the current thread or task logs belong to a job."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)
