@@ -25,7 +25,7 @@ from dataqueue_django import (
     get_queue,
     job,
 )
-from dataqueue_django.domain.records import EventType, StepKind, TokenStatus
+from dataqueue_django.domain.records import EventType, Kind, StepKind, TokenStatus
 from dataqueue_django.exceptions import (
     ContextClosed,
     DuplicateStepName,
@@ -421,7 +421,7 @@ def test_a_token_that_was_closed_before_is_no_wait(queue: JobQueue) -> None:
     job_id = closed.using(alias=queue.alias).enqueue().id
     burst(queue)
     assert found(queue, job_id).output == 5
-    queue.store.remove("token", [token.id])  # type: ignore[arg-type]
+    queue.store.remove(Kind.TOKEN, [token.id])
 
 
 @dataclass
@@ -572,7 +572,7 @@ def test_a_lost_execution_leaves_nothing_behind(queue: JobQueue) -> None:
     assert len(said) == 5
     assert queue.count_jobs() == 0
     assert not Group.objects.using(queue.alias).exists()
-    assert queue.store.find("token") == []  # type: ignore[arg-type]
+    assert queue.store.find(Kind.TOKEN) == []
 
 
 def test_writes_to_another_database_are_refused_in_a_transaction(queue: JobQueue) -> None:
