@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from urllib.error import URLError
 
@@ -85,7 +84,7 @@ def _port(asked: int | None) -> int:
 
 def _start(port: int, children: Children, say: Callable[[str], None]) -> None:
     address = f"http://127.0.0.1:{port}/"
-    variables = environment(**{**PACE, "SITE_URL": address, **os.environ})
+    variables = {**PACE, "SITE_URL": address, **environment()}
     server = children.start_server(port, variables, settings.DEMO_FOLDER)
     worker = children.start_worker(variables, settings.DEMO_FOLDER)
     wait_until(lambda: answers(address), "the server does not answer", alive=children)

@@ -79,7 +79,7 @@ def _ask(refund: Refund, token: Token, before: str) -> None:
 
 
 def _transfer(ctx: JobContext, refund: Refund) -> str:
-    """Have the bank pay, which no transaction of ours covers: if we die before we know, the key makes it one transfer."""
+    """Have the bank pay, which no transaction of ours covers: if we die before we know, the key keeps it one."""
     ctx.set_progress(75, "Asking the bank")
     reference = bank.transfer(ctx.idempotency_key("transfer"), refund.email, refund.amount)
     slow_motion(ctx)

@@ -74,7 +74,7 @@ def decide_by_link(request: HttpRequest, link: str) -> HttpResponse:
         return _decision(request, None, status=why.status, sentence=str(why))
     stands = standing(refund)
     if request.method != "POST":
-        sentence = stands.sentence(stands.obstacle) if stands.obstacle else ""
+        sentence = "" if stands.obstacle is None else stands.sentence(stands.obstacle)
         return _decision(request, stands, STATUS[stands.obstacle], sentence, form=DecisionForm())
     form = DecisionForm(request.POST)
     if not form.is_valid():

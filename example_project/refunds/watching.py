@@ -72,8 +72,14 @@ class Watched:
 def watch(refund: Refund) -> Watched:
     """Return what is known about a refund and its job, which moves on while this looks."""
     job = get_queue().get_job(refund.job_id) if refund.job_id is not None else None
-    lines = [] if job is None else [*_events(job), *_steps(job)]
-    return Watched(refund, standing(refund), job, sorted(lines, key=lambda line: line.when))
+    stands = standing(refund)
+    lines = [*_decision(stands), *([] if job is None else [*_events(job), *_steps(job)])]
+    return Watched(refund, stands, job, sorted(lines, key=lambda line: line.when))
+
+
+def _decision(stands: Standing) -> Iterator[Line]:
+    if stands.token is not None and stands.decision is not None:
+        yield Line(stands.token.completed_at, stands.decision.word, stands.token.completed_by)
 
 
 def _events(job: Job) -> Iterator[Line]:
