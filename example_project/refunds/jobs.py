@@ -61,7 +61,7 @@ def _assess(ctx: JobContext, refund: Refund) -> str:
     ctx.set_progress(10, "Looking at what the customer was given back before")
     slow_motion(ctx)
     total = LedgerEntry.objects.filter(refund__email=refund.email).aggregate(total=Sum("amount"))["total"]
-    return str(total or Decimal(0))
+    return f"{total or Decimal(0):.2f}"
 
 
 def _ask(refund: Refund, token: Token, before: str) -> None:
