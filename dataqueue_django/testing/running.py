@@ -18,6 +18,7 @@ from ..worker.context import AsyncJobContext, JobContext
 from ..worker.executor import run_async, run_sync
 from ..worker.outcomes import Failed, Finished, Outcome, change_for
 from ..worker.signal import AbortSignal
+from ..worker.transactions import Transactions
 
 LABEL = "test"
 
@@ -80,8 +81,8 @@ def _claim(queue: JobQueue, job_id: int, worker: Worker) -> ClaimedJob:
 def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
     handler = queue.handlers.get(job.job_type)
     kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
-    context = kind(queue, job, AbortSignal(), lambda: None)
     with _mended():
+        context = kind(queue, job, AbortSignal(), lambda: None, Transactions.around())
         if handler is not None and handler.is_async:
             outcome: Outcome = async_to_sync(run_async)(job, handler, context)
         else:
