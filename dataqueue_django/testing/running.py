@@ -26,8 +26,8 @@ LABEL = "test"
 def run_job(job: Job | int, *, alias: str = DEFAULT_ALIAS, raise_errors: bool = False) -> Job:
     """Run one job here and now and return it as it is afterwards.
 
-    Works inside `TestCase`: no thread, no second connection. A job that is not due yet, or backs off, is run as if its
-    time had come. What the handler raises is recorded as a worker would, and with `raise_errors` raised as well.
+    Works inside `TestCase`: no thread, no second connection. A job that is not due yet, backs off or waits for a time is
+    run as if its time had come; one that waits for a token is not. What the handler raises is recorded as a worker would, and with `raise_errors` raised as well.
     Timeouts are not enforced. Raises JobNotFound, or JobStateError for a job that no worker could run.
     """
     queue = get_queue(alias)
@@ -69,9 +69,10 @@ def _claim(queue: JobQueue, job_id: int, worker: Worker) -> ClaimedJob:
     if not found:
         raise JobNotFound(f"There is no job {job_id} in the queue {queue.alias!r}.")
     now = datetime.now(UTC)
-    due = found[0].ready_at
+    begun = [step.until for step in queue.store.steps(job_id) if step.until is not None]
+    at = max([now, *begun, *([found[0].ready_at] if found[0].ready_at is not None else [])])
     claim = Claim(limit=1, worker_id=worker.id, locked_by=LABEL, ids=(job_id,), crashed=None)
-    jobs = queue.store.claim(claim, now=due if due is not None and due > now else None)
+    jobs = queue.store.claim(claim, now=at if at > now else None)
     if not jobs:
         state = state_of(found[0], now)
         raise JobStateError(f"Job {job_id} is {state.value}; expected one that is {State.READY.value} or comes due.")
