@@ -26,8 +26,9 @@ LABEL = "test"
 def run_job(job: Job | int, *, alias: str = DEFAULT_ALIAS, raise_errors: bool = False) -> Job:
     """Run one job here and now and return it as it is afterwards.
 
-    Works inside `TestCase`: no thread, no second connection. A job that is not due yet, backs off or waits for a time is
-    run as if its time had come; one that waits for a token is not. What the handler raises is recorded as a worker would, and with `raise_errors` raised as well.
+    Works inside `TestCase`: no thread, no second connection. A job that is not due yet, backs off or waits for a time
+    is run as if its time had come; one that waits for a token is not. What the handler raises is recorded as a worker
+    would, and with `raise_errors` raised as well.
     Timeouts are not enforced. Raises JobNotFound, or JobStateError for a job that no worker could run.
     """
     queue = get_queue(alias)
