@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from asgiref.sync import sync_to_async
 
@@ -17,9 +29,10 @@ from ..exceptions import ConfigurationError, InvalidJob, shown
 from ..handlers.registry import BackoffRule, Handler, make_handler, registry
 from .adding import AddedJob, iterable, naming_the_job
 from .aio import names_twin
+from .base import described
 
 if TYPE_CHECKING:
-    from ..worker.context import JobContext
+    from ..worker.context import AsyncJobContext, JobContext
     from . import JobQueue
 
 P = ParamSpec("P")
@@ -63,7 +76,7 @@ class BoundJob(Generic[P]):
         InvalidPayload naming the argument that does not fit the handler.
         """
         payload = self.handler.shape.payload_from(args, kwargs)
-        spec = self._queue.describe(self.handler.job_type, payload, self.options, allow_unknown=True)
+        spec = described(self._queue, self.handler.job_type, payload, self.options, allow_unknown=True)
         return self._queue._add(spec)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
@@ -77,13 +90,13 @@ class BoundJob(Generic[P]):
         if self.options.idempotency_key is not None:
             raise InvalidJob("enqueue_many() cannot give many jobs one idempotency_key; use add_jobs().")
 
-        def described() -> Iterator[NewJob]:
+        def each() -> Iterator[NewJob]:
             for n, payload in enumerate(iterable("enqueue_many()", payloads)):
                 with naming_the_job(n):
-                    spec = queue.describe(job_type, payload, self.options, allow_unknown=True)
+                    spec = described(queue, job_type, payload, self.options, allow_unknown=True)
                 yield spec
 
-        return queue._insert_all(described())
+        return queue._insert_all(each())
 
     async def aenqueue_many(self, payloads: Iterable[Any]) -> list[int]:
         """`enqueue_many` for async code."""
@@ -129,12 +142,25 @@ class JobSettings(Options, Policy, total=False):
     """Everything `@job` takes beside the name and `takes_context`."""
 
 
+class TakesContext(Protocol):
+    """What `@job(takes_context=True)` returns: an async handler gets an AsyncJobContext, any other a JobContext."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[AsyncJobContext, P], Coroutine[Any, Any, R]], /
+    ) -> JobDefinition[P, Concatenate[AsyncJobContext, P], Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], R], /
+    ) -> JobDefinition[P, Concatenate[JobContext, P], R]: ...
+
+
 @overload
 def job(function: Callable[P, R], /) -> JobDefinition[P, P, R]: ...
 @overload
 def job(
     name: str | None = None, /, *, takes_context: Literal[True], **settings: Unpack[JobSettings]
-) -> Callable[[Callable[Concatenate[JobContext, P], R]], JobDefinition[P, Concatenate[JobContext, P], R]]: ...
+) -> TakesContext: ...
 @overload
 def job(
     name: str | None = None, /, *, takes_context: Literal[False] = False, **settings: Unpack[JobSettings]

@@ -35,7 +35,7 @@ from ..exceptions import (
 )
 from ..handlers import Handler
 from ..handlers.answers import schema_of
-from ..queue.base import QueueBase
+from ..queue.base import QueueBase, described, tell_of
 from .recorder import Recorder
 from .reports import Reports
 from .signal import AbortSignal
@@ -68,14 +68,22 @@ class TokenResult:
 class History:
     """What one execution has recorded, and may record."""
 
-    def __init__(self, queue: QueueBase, job: ClaimedJob, signal: AbortSignal, reports: Reports) -> None:
+    def __init__(
+        self,
+        queue: QueueBase,
+        job: ClaimedJob,
+        signal: AbortSignal,
+        reports: Reports,
+        before: Transactions,
+        received_at: float,
+    ) -> None:
         self._queue = queue
         self._store = queue.store
         self._job = job
         self._run = Execution.of(job)
         self._recorder = Recorder(queue, self._run, signal, reports)
-        self._received_at = time.monotonic()
-        self._transactions: Transactions | None = None
+        self._received_at = received_at
+        self._transactions = before
         self._lock = RLock()
         self._steps: dict[tuple[StepKind, str], Step] | None = {} if job.claim_seq == 1 else None
         self._names: set[str] = set()
@@ -88,10 +96,6 @@ class History:
         """How the handler broke the rules of replay, once it has; it cannot go on, whatever it catches."""
         self.finished: Change | None = None
         """The change that completed the job already, in a transaction of the handler's own."""
-
-    def begin(self) -> None:
-        """Note, in the handler's thread, which transactions it begins in: those are not its own."""
-        self._transactions = Transactions()
 
     def close(self) -> None:
         """End it: the handler has ended."""
@@ -215,7 +219,7 @@ class History:
             before = next(one for one in self._read_steps() if (one.kind, one.name) == (StepKind.SPAWN, place))
             self._remember_steps(before)
             if is_new:
-                self._queue.tell_of([(before.result["jobId"], spec)])
+                tell_of(self._queue, [(before.result["jobId"], spec)])
         elif before.result["jobType"] != spec.job_type:
             raise self._violated(
                 NonDeterministicHandler(
@@ -239,8 +243,7 @@ class History:
 
     def _begin_durable(self, what: str) -> None:
         self.check()
-        if self._transactions is not None:
-            self._transactions.refuse(what)
+        self._transactions.refuse(what)
 
     def _begin_step(self, name: Any, what: str) -> str:
         self._begin_durable(what)
@@ -373,13 +376,13 @@ class History:
                 raise InvalidStep(
                     "spawn() got more than a payload; expected spawn(job_type, payload) or a job's arguments."
                 )
-            return self._queue.describe(job, args[0] if args else kwargs or None, JobOptions())
+            return described(self._queue, job, args[0] if args else kwargs or None, JobOptions())
         if not hasattr(job, "handler") or not hasattr(job, "options"):
             raise InvalidStep(f"spawn() got {shown(job)}; expected a function that @job registered, or a job type.")
         if job.alias not in (self._queue.alias, "default"):
             raise InvalidStep(f"spawn() got a job for the queue {job.alias!r}; expected one for {self._queue.alias!r}.")
         payload = job.handler.shape.payload_from(args, kwargs)
-        return self._queue.describe(job.handler.job_type, payload, job.options, allow_unknown=True)
+        return described(self._queue, job.handler.job_type, payload, job.options, allow_unknown=True)
 
 
 @dataclass(frozen=True, slots=True)
