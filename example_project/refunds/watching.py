@@ -70,8 +70,12 @@ class Watched:
 
 
 def watch(refund: Refund) -> Watched:
-    """Return what is known about a refund and its job, which moves on while this looks."""
+    """Return what is known about a refund and its job, which moves on while this looks.
+
+    The job is looked at first: it ends in the transaction that closes the refund, so an ended one never seems stuck.
+    """
     job = get_queue().get_job(refund.job_id) if refund.job_id is not None else None
+    refund.refresh_from_db()
     stands = standing(refund)
     lines = [*_decision(stands), *([] if job is None else [*_events(job), *_steps(job)])]
     return Watched(refund, stands, job, sorted(lines, key=lambda line: line.when))

@@ -205,6 +205,13 @@ def test_a_cancelled_job_is_shown_and_goes_on_when_retried(work: Work) -> None:
     assert (refund.state, effects()[:2]) == (RefundState.REFUNDED, (1, 1))
 
 
+def test_a_refund_that_is_closed_while_its_page_is_made_is_not_stuck(work: Work) -> None:
+    refund = asked(work)
+    assert decide(refund, YES, "jo")[0]
+    work_to_the_end(work, refund.job_id)  # what was read before knows nothing of it
+    assert (watch(refund).failure, watch(refund).label) == ("", "refunded")
+
+
 class TestRequesting:
     """A refund and its job are stored together, once for an order."""
 
