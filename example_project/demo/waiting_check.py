@@ -24,7 +24,7 @@ SLOW = {"FIELDBOOK_STEP_SECONDS": "60"}
 """A step that is begun is running until its worker is killed."""
 
 SHORT = {"REFUND_APPROVAL_TIMEOUT": "1s"}
-DAYS = {"DRIP_DAY_SECONDS": "2"}
+DAYS = {"DRIP_DAY_SECONDS": "3"}
 FAST_DAYS = {"DRIP_DAY_SECONDS": "0.2"}
 REFUNDS_ONLY = ("--job-types", "settle_refund", "--concurrency", "6")
 ALL = ("--concurrency", "6")
