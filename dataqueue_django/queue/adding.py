@@ -15,7 +15,7 @@ from ..exceptions import IdempotencyConflict, InvalidJob, shown
 from ..stores.base import chunks
 from . import outside
 from .aio import with_async_twins
-from .base import QueueBase
+from .base import QueueBase, described, tell_of
 
 logger = logging.getLogger("dataqueue_django.queue")
 
@@ -52,7 +52,7 @@ class Adding(QueueBase):
         `allow_unknown` lets job types through that no handler here is registered for.
         """
         strict = strict if strict is None else flag("strict", strict)
-        spec = self.describe(job_type, payload, options_from(options), allow_unknown=allow_unknown)
+        spec = described(self, job_type, payload, options_from(options), allow_unknown=allow_unknown)
         if not self._is_strict(strict):
             return self._insert([spec])[0].id
         added = self._add(spec)
@@ -75,7 +75,7 @@ class Adding(QueueBase):
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
         outside.check(self.store, self.settings.outside_transaction)
         answers = self.store.insert(specs)
-        self.tell_of([(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed])
+        tell_of(self, [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed])
         return answers
 
     def _insert_all(self, specs: Iterable[NewJob]) -> list[int]:
@@ -118,7 +118,7 @@ class Adding(QueueBase):
             rest = {name: value for name, value in given.items() if name not in ("job_type", "payload")}
             options = options_from(rest, f"Job {n}")
             with naming_the_job(n):
-                spec = self.describe(given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
+                spec = described(self, given["job_type"], given.get("payload"), options, allow_unknown=allow_unknown)
             yield spec
 
 

@@ -33,23 +33,6 @@ class QueueBase:
         """The alias this queue belongs to."""
         return self.store.alias
 
-    def describe(self, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False) -> NewJob:
-        """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
-        handler = self.handlers.get(job_type) if flag("allow_unknown", allow_unknown) else self.handlers.known(job_type)
-        if handler is not None:
-            options = options.over(handler.options)
-            payload = handler.shape.encode(payload)
-        return new_job(job_type, payload, options.over(self.settings.job_defaults), now=datetime.now(UTC))
-
-    def tell_of(self, added: Sequence[tuple[int, NewJob]]) -> None:
-        """Wake workers and tell who listens, once the caller's transaction commits, of jobs that were inserted."""
-        if not added:
-            return
-        self.store.on_commit(self.notifier.publish)
-        for job_id, spec in added:
-            announce(self.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
-        hooks.inserted(self.alias, [job_id for job_id, _ in added])
-
     def _payload_for(self, job_type: str, payload: Any) -> JSON:
         """Return a payload as it is stored; raises InvalidPayload where it does not fit the handler."""
         handler = self.handlers.get(job_type)
@@ -74,3 +57,25 @@ class QueueBase:
         if text is None or len(text) > 255 or not is_plain_text(text):
             raise InvalidJob(f"actor is {shown(given)}; expected a string of at most 255 characters.")
         return text
+
+
+def described(
+    queue: QueueBase, job_type: str, payload: JSON, options: JobOptions, *, allow_unknown: bool = False
+) -> NewJob:
+    """Return the job to insert: options over those of its handler over the alias' defaults, payload encoded."""
+    known = queue.handlers.get if flag("allow_unknown", allow_unknown) else queue.handlers.known
+    handler = known(job_type)
+    if handler is not None:
+        options = options.over(handler.options)
+        payload = handler.shape.encode(payload)
+    return new_job(job_type, payload, options.over(queue.settings.job_defaults), now=datetime.now(UTC))
+
+
+def tell_of(queue: QueueBase, added: Sequence[tuple[int, NewJob]]) -> None:
+    """Wake workers and tell who listens of jobs that were inserted, once the caller's transaction commits."""
+    if not added:
+        return
+    queue.store.on_commit(queue.notifier.publish)
+    for job_id, spec in added:
+        announce(queue.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
+    hooks.inserted(queue.alias, [job_id for job_id, _ in added])

@@ -17,6 +17,7 @@ from ..exceptions import ConfigurationError, InvalidJob, shown
 from ..handlers.registry import BackoffRule, Handler, make_handler, registry
 from .adding import AddedJob, iterable, naming_the_job
 from .aio import names_twin
+from .base import described
 
 if TYPE_CHECKING:
     from ..worker.context import JobContext
@@ -63,7 +64,7 @@ class BoundJob(Generic[P]):
         InvalidPayload naming the argument that does not fit the handler.
         """
         payload = self.handler.shape.payload_from(args, kwargs)
-        spec = self._queue.describe(self.handler.job_type, payload, self.options, allow_unknown=True)
+        spec = described(self._queue, self.handler.job_type, payload, self.options, allow_unknown=True)
         return self._queue._add(spec)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AddedJob:
@@ -77,13 +78,13 @@ class BoundJob(Generic[P]):
         if self.options.idempotency_key is not None:
             raise InvalidJob("enqueue_many() cannot give many jobs one idempotency_key; use add_jobs().")
 
-        def described() -> Iterator[NewJob]:
+        def each() -> Iterator[NewJob]:
             for n, payload in enumerate(iterable("enqueue_many()", payloads)):
                 with naming_the_job(n):
-                    spec = queue.describe(job_type, payload, self.options, allow_unknown=True)
+                    spec = described(queue, job_type, payload, self.options, allow_unknown=True)
                 yield spec
 
-        return queue._insert_all(described())
+        return queue._insert_all(each())
 
     async def aenqueue_many(self, payloads: Iterable[Any]) -> list[int]:
         """`enqueue_many` for async code."""

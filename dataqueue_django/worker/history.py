@@ -35,7 +35,7 @@ from ..exceptions import (
 )
 from ..handlers import Handler
 from ..handlers.answers import schema_of
-from ..queue.base import QueueBase
+from ..queue.base import QueueBase, described, tell_of
 from .recorder import Recorder
 from .reports import Reports
 from .signal import AbortSignal
@@ -215,7 +215,7 @@ class History:
             before = next(one for one in self._read_steps() if (one.kind, one.name) == (StepKind.SPAWN, place))
             self._remember_steps(before)
             if is_new:
-                self._queue.tell_of([(before.result["jobId"], spec)])
+                tell_of(self._queue, [(before.result["jobId"], spec)])
         elif before.result["jobType"] != spec.job_type:
             raise self._violated(
                 NonDeterministicHandler(
@@ -373,13 +373,13 @@ class History:
                 raise InvalidStep(
                     "spawn() got more than a payload; expected spawn(job_type, payload) or a job's arguments."
                 )
-            return self._queue.describe(job, args[0] if args else kwargs or None, JobOptions())
+            return described(self._queue, job, args[0] if args else kwargs or None, JobOptions())
         if not hasattr(job, "handler") or not hasattr(job, "options"):
             raise InvalidStep(f"spawn() got {shown(job)}; expected a function that @job registered, or a job type.")
         if job.alias not in (self._queue.alias, "default"):
             raise InvalidStep(f"spawn() got a job for the queue {job.alias!r}; expected one for {self._queue.alias!r}.")
         payload = job.handler.shape.payload_from(args, kwargs)
-        return self._queue.describe(job.handler.job_type, payload, job.options, allow_unknown=True)
+        return described(self._queue, job.handler.job_type, payload, job.options, allow_unknown=True)
 
 
 @dataclass(frozen=True, slots=True)

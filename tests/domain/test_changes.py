@@ -44,7 +44,7 @@ def change(id: int = 1, **given: Any) -> Change:
     ],
 )
 def test_guards(guard: dict[str, Any], holds: bool) -> None:
-    assert guard_holds({"a": 1, "b": None}, guard) == holds
+    assert guard_holds({"a": 1, "b": None}, guard, NOW) == holds
     assert (apply_change({"a": 1, "b": None}, change(guard=guard, set={"c": 3}), NOW) == {"c": 3}) == holds
 
 

@@ -23,6 +23,7 @@ from dataqueue_django.exceptions import (
     PayloadTooLarge,
 )
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue.base import described
 
 
 @job("adding.send", queue="mail", priority=3, max_attempts=7, timeout=timedelta(seconds=2))
@@ -64,9 +65,9 @@ def test_add_job_returns_the_id(queue: JobQueue) -> None:
 
 def test_options_beat_the_handler_s_which_beat_the_alias(settings: object) -> None:
     settings.DATAQUEUE = {"default": {"JOB_DEFAULTS": {"QUEUE": "slow", "MAX_ATTEMPTS": 9, "RETRY_DELAY": 5}}}  # type: ignore[attr-defined]
-    spec = get_queue().describe("adding.send", {"order_id": 1}, send.using(max_attempts=2).options)
+    spec = described(get_queue(), "adding.send", {"order_id": 1}, send.using(max_attempts=2).options)
     assert (spec.queue, spec.max_attempts, spec.retry_delay_ms) == ("mail", 2, 5000)
-    spec = get_queue().describe("adding.whole", {}, whole.options)
+    spec = described(get_queue(), "adding.whole", {}, whole.options)
     assert (spec.queue, spec.max_attempts) == ("slow", 9)
 
 

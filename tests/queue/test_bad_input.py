@@ -33,6 +33,7 @@ from dataqueue_django.exceptions import (
     InvalidPayload,
 )
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue.base import described
 from dataqueue_django.queue.defining import JobDefinition
 from tests.queue.states import JOB_TYPE, job_in, run_of
 from tests.stores.tables import ALL, empty, real_transactions
@@ -485,8 +486,8 @@ def test_what_looks_odd_is_kept_as_what_it_means(
 
 def test_names_and_keys_become_plain_strings(queue: JobQueue) -> None:
     """What `enqueue` returns is what is stored, whatever class the caller's strings were of."""
-    spec = queue.describe(
-        Loud(JOB_TYPE), {"n": 1}, options(queue=Shop.MAIL, idempotency_key=Loud("k"), tags=[Shop.MAIL])
+    spec = described(
+        queue, Loud(JOB_TYPE), {"n": 1}, options(queue=Shop.MAIL, idempotency_key=Loud("k"), tags=[Shop.MAIL])
     )
     assert {type(text) for text in (spec.job_type, spec.queue, spec.idempotency_key, *spec.tags)} == {str}
     [answer] = queue._insert([spec])

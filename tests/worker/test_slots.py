@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from dataqueue_django import get_queue
 from dataqueue_django.domain.records import ClaimedJob
 from dataqueue_django.exceptions import JobAborted
 from dataqueue_django.handlers.registry import make_handler
 from dataqueue_django.worker.begun import SLOTS, BegunTable
-from dataqueue_django.worker.context import JobContext
+from dataqueue_django.worker.context import AsyncJobContext, JobContext
 from dataqueue_django.worker.pace import MOST, Pace
 from dataqueue_django.worker.signal import AbortReason, AbortSignal
 from dataqueue_django.worker.slots import Run, Slots
+from tests.variants import SQLITE
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,11 +30,12 @@ def run_of(number: int, *, is_async: bool = False, **fields: Any) -> Run:
     job = ClaimedJob(
         id=number, job_type="t", queue="q", payload=None, priority=0, attempts=1, max_attempts=3, claim_seq=1,
         run_at=NOW, created_at=NOW, timeout_ms=None, retry_delay_ms=None, retry_backoff="", retry_delay_max_ms=None,
-        crash_count=0, tags=(), group_id=None,
+        crash_count=0, tags=(), group_id=None, locked_at=NOW,
     )  # fmt: skip
     handler = make_handler(async_handler) if is_async else make_handler(lambda: None, job_type="t")
     signal = AbortSignal()
-    return Run(job, handler, signal, JobContext(job, signal), **fields)
+    kind = AsyncJobContext if is_async else JobContext
+    return Run(job, handler, signal, kind(get_queue(SQLITE), job, signal, lambda: None), **fields)
 
 
 def take(slots: Slots, *, is_async: bool = False) -> int | None:
