@@ -13,6 +13,14 @@ from tests.database_urls import parse
 from tests.settings import *  # noqa: F403
 from tests.variants import VARIANT, database, queue
 
+# Nothing but the queue and its handlers: no process has pages, and importing the admin and the example project would be
+# a quarter of what it costs to start one. The tests start hundreds.
+INSTALLED_APPS = ["dataqueue_django", "tests.app"]
+SILENCED_SYSTEM_CHECKS = [*SILENCED_SYSTEM_CHECKS, "dataqueue.I001"]  # noqa: F405 - it asks for the admin
+ROOT_URLCONF = None
+MIDDLEWARE: list[str] = []
+TEMPLATES: list[str] = []
+
 _home = "queue" if VARIANT == "separate" else "default"
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},

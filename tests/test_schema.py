@@ -9,8 +9,13 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 
+from dataqueue_django import get_queue
+from dataqueue_django.domain.records import NewJob
+from dataqueue_django.domain.transitions import Execution, write_progress
 from dataqueue_django.migrations._storage import OPTIONS
 from dataqueue_django.models import Job
+from tests.provision import miss
+from tests.variants import POSTGRES
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -66,3 +71,27 @@ def test_storage_options_on_postgresql(any_alias: str, table: str) -> None:
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = %s", [table])
         [options] = cursor.fetchone()
     assert options == [option.replace(" ", "") for option in OPTIONS[table].split(", ")]
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_progress_touches_no_index() -> None:
+    """Its columns stand in none, so PostgreSQL updates the row on its page and no index hears of it."""
+    if POSTGRES not in connections:
+        miss("PostgreSQL is missing")
+    connection = connections[POSTGRES]
+    store = get_queue(POSTGRES).store
+    [job] = store.insert([NewJob(job_type="t")])
+    report = {"progress": 5, "progress_message": "m" * 100, "progress_data": {"done": 1, "total": 20}}
+
+    def updated() -> list[int]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_stat_get_xact_tuples_updated('dataqueue_job'::regclass), "
+                "pg_stat_get_xact_tuples_hot_updated('dataqueue_job'::regclass)"
+            )
+            return list(cursor.fetchone())
+
+    before = updated()
+    [answer] = store.commit([(write_progress(Execution(job.id, 0, 0, 3), report),)])
+    assert answer.applied
+    assert [after - earlier for after, earlier in zip(updated(), before, strict=True)] == [1, 1]

@@ -78,8 +78,9 @@ class QueueCommand(HelpfulCommand):
         except BrokenPipeError:
             let_go_of_stdout()
             sys.exit(CLOSED_PIPE)
-        except KeyboardInterrupt:
-            raise CommandError(f"Interrupted. {self.so_far()}".strip(), returncode=int(ExitCode.INTERRUPTED)) from None
+        except KeyboardInterrupt as why:
+            text = f"Interrupted. {self.so_far()} {why}"
+            raise CommandError(text.strip(), returncode=int(ExitCode.INTERRUPTED)) from None
         except DataQueueError as why:
             raise usage(str(why)) from None
         except (Error, ConnectionError) as why:

@@ -13,8 +13,8 @@ from ..announcing import announce
 from ..domain.asking import filter_from, flag_from
 from ..domain.changes import Alternatives
 from ..domain.filters import EVERYTHING, JobFilter, Order
-from ..domain.records import EventType, JobStatus
-from ..domain.steering import cancel_upcoming, edit, edited_fields
+from ..domain.records import EventType
+from ..domain.steering import NOT_STARTED, cancel_upcoming, edit, edited_fields
 from ..exceptions import InvalidFilter
 from .aio import with_async_twins
 from .base import QueueBase
@@ -93,6 +93,7 @@ def _pending(filters: Filters, confirm_all: bool) -> JobFilter:
     where, confirmed = filter_from(filters), flag_from("confirm_all", confirm_all)
     if filters is not None and where == EVERYTHING and not confirmed:
         raise InvalidFilter("filters is empty, which means every job; expected a filter, None, or confirm_all=True.")
-    if where.statuses and JobStatus.PENDING not in where.statuses:
-        raise InvalidFilter("filters asks for jobs that have started; expected pending ones.")
-    return replace(where, statuses=(JobStatus.PENDING,))
+    chosen = tuple(status for status in NOT_STARTED if not where.statuses or status in where.statuses)
+    if not chosen:
+        raise InvalidFilter(f"filters asks for jobs that have started; expected {' or '.join(NOT_STARTED)} ones.")
+    return replace(where, statuses=chosen)

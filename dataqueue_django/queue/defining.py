@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from asgiref.sync import sync_to_async
 
@@ -20,7 +32,7 @@ from .aio import names_twin
 from .base import described
 
 if TYPE_CHECKING:
-    from ..worker.context import JobContext
+    from ..worker.context import AsyncJobContext, JobContext
     from . import JobQueue
 
 P = ParamSpec("P")
@@ -130,12 +142,25 @@ class JobSettings(Options, Policy, total=False):
     """Everything `@job` takes beside the name and `takes_context`."""
 
 
+class TakesContext(Protocol):
+    """What `@job(takes_context=True)` returns: an async handler gets an AsyncJobContext, any other a JobContext."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[AsyncJobContext, P], Coroutine[Any, Any, R]], /
+    ) -> JobDefinition[P, Concatenate[AsyncJobContext, P], Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], R], /
+    ) -> JobDefinition[P, Concatenate[JobContext, P], R]: ...
+
+
 @overload
 def job(function: Callable[P, R], /) -> JobDefinition[P, P, R]: ...
 @overload
 def job(
     name: str | None = None, /, *, takes_context: Literal[True], **settings: Unpack[JobSettings]
-) -> Callable[[Callable[Concatenate[JobContext, P], R]], JobDefinition[P, Concatenate[JobContext, P], R]]: ...
+) -> TakesContext: ...
 @overload
 def job(
     name: str | None = None, /, *, takes_context: Literal[False] = False, **settings: Unpack[JobSettings]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.db import transaction
+
 from ..announcing import announce, facts_of
 from ..domain.asking import amount, flag_from
 from ..domain.changes import Alternatives
@@ -29,7 +31,8 @@ class Reclaiming(QueueBase):
         Running workers do this for each other within seconds; this is for when none runs. Jobs of workers known to be
         gone come back at once. A worker not heard of for `max_processing_minutes` by the store's clock is watched for
         two leases (a minute by default) before it is declared gone, since an outage silences living workers, too; with
-        `observe` False, or inside a transaction, whose reads may stand still, it is left alone.
+        `observe` False, or inside a transaction, whose reads may stand still, it is left alone; with autocommit off,
+        everything is inside of one.
 
         A live worker's job is never taken unless `force` is given: then jobs held for longer than
         `max_processing_minutes` and than their own timeout are, and their handlers run on, unable to store anything.
@@ -39,10 +42,14 @@ class Reclaiming(QueueBase):
         patience = timedelta(minutes=minutes)
         force, observe = flag_from("force", force), flag_from("observe", observe)
         total = self._take_back_from_the_gone()
-        if observe and not self.store.in_transaction() and (silent := self._silent_for(patience)):
+        if observe and not self._reads_may_stand_still() and (silent := self._silent_for(patience)):
             expire_silent(self.store, silent)
             total += self._take_back_from_the_gone()
         return total + (self._take_from_the_living(patience) if force else 0)
+
+    def _reads_may_stand_still(self) -> bool:
+        database = self.settings.database
+        return self.store.in_transaction() or (database is not None and not transaction.get_autocommit(using=database))
 
     def _take_back_from_the_gone(self) -> int:
         holders = self._holders()  # before the workers, so that a holder without a row has none for good

@@ -18,6 +18,7 @@ from ..worker.context import AsyncJobContext, JobContext
 from ..worker.executor import run_async, run_sync
 from ..worker.outcomes import Failed, Finished, Outcome, change_for
 from ..worker.signal import AbortSignal
+from ..worker.transactions import Transactions
 
 LABEL = "test"
 
@@ -25,8 +26,9 @@ LABEL = "test"
 def run_job(job: Job | int, *, alias: str = DEFAULT_ALIAS, raise_errors: bool = False) -> Job:
     """Run one job here and now and return it as it is afterwards.
 
-    Works inside `TestCase`: no thread, no second connection. A job that is not due yet, or backs off, is run as if its
-    time had come. What the handler raises is recorded as a worker would, and with `raise_errors` raised as well.
+    Works inside `TestCase`: no thread, no second connection. A job that is not due yet, backs off or waits for a time
+    is run as if its time had come; one that waits for a token is not. What the handler raises is recorded as a worker
+    would, and with `raise_errors` raised as well.
     Timeouts are not enforced. Raises JobNotFound, or JobStateError for a job that no worker could run.
     """
     queue = get_queue(alias)
@@ -68,9 +70,10 @@ def _claim(queue: JobQueue, job_id: int, worker: Worker) -> ClaimedJob:
     if not found:
         raise JobNotFound(f"There is no job {job_id} in the queue {queue.alias!r}.")
     now = datetime.now(UTC)
-    due = found[0].ready_at
+    begun = [step.until for step in queue.store.steps(job_id) if step.until is not None]
+    at = max([now, *begun, *([found[0].ready_at] if found[0].ready_at is not None else [])])
     claim = Claim(limit=1, worker_id=worker.id, locked_by=LABEL, ids=(job_id,), crashed=None)
-    jobs = queue.store.claim(claim, now=due if due is not None and due > now else None)
+    jobs = queue.store.claim(claim, now=at if at > now else None)
     if not jobs:
         state = state_of(found[0], now)
         raise JobStateError(f"Job {job_id} is {state.value}; expected one that is {State.READY.value} or comes due.")
@@ -80,8 +83,8 @@ def _claim(queue: JobQueue, job_id: int, worker: Worker) -> ClaimedJob:
 def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
     handler = queue.handlers.get(job.job_type)
     kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
-    context = kind(queue, job, AbortSignal(), lambda: None)
     with _mended():
+        context = kind(queue, job, AbortSignal(), lambda: None, Transactions.around())
         if handler is not None and handler.is_async:
             outcome: Outcome = async_to_sync(run_async)(job, handler, context)
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
@@ -19,6 +21,7 @@ from .deadline import Deadline
 from .history import History, TokenResult
 from .reports import Reports
 from .signal import AbortSignal
+from .transactions import NO_TRANSACTIONS, Transactions
 
 if TYPE_CHECKING:
     from ..queue.defining import BoundJob
@@ -40,13 +43,25 @@ class BaseContext:
     half second, and with the outcome; they never fail a job.
     """
 
-    def __init__(self, queue: QueueBase, job: ClaimedJob, signal: AbortSignal, tell: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        queue: QueueBase,
+        job: ClaimedJob,
+        signal: AbortSignal,
+        tell: Callable[[], None],
+        before: Transactions = NO_TRANSACTIONS,
+    ) -> None:
+        self._queue = queue
         self._job = job
         self._signal = signal
+        self._before = before
+        self._received_at = time.monotonic()
         self._output: JSON = UNSET
+        self._lock = Lock()
+        self._history: History | None = None
+        self._closed = False
         self.reports = Reports(job, tell)
         self.deadline = Deadline(job.timeout_ms, tell)
-        self.history = History(queue, job, signal, self.reports)
 
     @property
     def job(self) -> ClaimedJob:
@@ -127,6 +142,32 @@ class BaseContext:
         called in a thread of its own, again at each new deadline, and has five seconds to answer. Only one is kept.
         """
         self.deadline.on_timeout(callback)
+
+    # -- for the worker
+
+    @property
+    def history(self) -> History:
+        """What is durable of this execution; most handlers never ask for it."""
+        with self._lock:
+            if self._history is None:
+                self._history = History(
+                    self._queue, self._job, self._signal, self.reports, self._before, self._received_at
+                )
+                if self._closed:
+                    self._history.close()
+            return self._history
+
+    @property
+    def used_history(self) -> History | None:
+        """The history if the handler has asked for it."""
+        return self._history
+
+    def close(self) -> None:
+        """End the time in which the handler may use what is durable: it has ended."""
+        with self._lock:
+            self._closed = True
+            if self._history is not None:
+                self._history.close()
 
     def final_output(self, returned: Any) -> JSON:
         """Return what becomes the job's output when its handler has returned; UNSET for nothing."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ..domain.records import ClaimedJob, FailureReason
 from ..domain.transitions import Fault
 from ..handlers import Handler
 from .context import BaseContext
-from .keeping_lines import keeping_lines_of
+from .keeping_lines import begin, end
 from .outcomes import Completed, Failed, Outcome, ended_early, fault_of, outcome_of_error
 
 
@@ -22,11 +20,13 @@ def run_sync(job: ClaimedJob, handler: Handler | None, context: BaseContext) -> 
         args, kwargs = _arguments(job, handler, context)
     except BaseException as error:  # a payload type's own code may raise anything
         return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
-    with _open(context):
-        try:
-            return _returned(handler.function(*args, **kwargs), context)
-        except BaseException as error:
-            return _raised(error, job, handler, context)
+    begin(context)
+    try:
+        return _returned(handler.function(*args, **kwargs), context)
+    except BaseException as error:
+        return _raised(error, job, handler, context)
+    finally:
+        end(context)
 
 
 async def run_async(job: ClaimedJob, handler: Handler, context: BaseContext) -> Outcome:
@@ -35,11 +35,13 @@ async def run_async(job: ClaimedJob, handler: Handler, context: BaseContext) -> 
         args, kwargs = _arguments(job, handler, context)
     except BaseException as error:  # a payload type's own code may raise anything
         return Failed(fault_of(error, FailureReason.INVALID_PAYLOAD), None, error)
-    with _open(context):
-        try:
-            return _returned(await handler.function(*args, **kwargs), context)
-        except BaseException as error:
-            return _raised(error, job, handler, context)
+    begin(context)
+    try:
+        return _returned(await handler.function(*args, **kwargs), context)
+    except BaseException as error:
+        return _raised(error, job, handler, context)
+    finally:
+        end(context)
 
 
 def no_handler(job: ClaimedJob) -> Failed:
@@ -51,17 +53,6 @@ def no_handler(job: ClaimedJob) -> Failed:
 def _arguments(job: ClaimedJob, handler: Handler, context: BaseContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
     args, kwargs = handler.shape.arguments(job.payload)
     return ((context, *args) if handler.shape.takes_context else args), kwargs
-
-
-@contextmanager
-def _open(context: BaseContext) -> Iterator[None]:
-    """The time in which a handler may use its context, and in which what it logs belongs to its job."""
-    context.history.begin()
-    try:
-        with keeping_lines_of(context):
-            yield
-    finally:
-        context.history.close()
 
 
 def _returned(value: Any, context: BaseContext) -> Outcome:

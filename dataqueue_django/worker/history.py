@@ -68,14 +68,22 @@ class TokenResult:
 class History:
     """What one execution has recorded, and may record."""
 
-    def __init__(self, queue: QueueBase, job: ClaimedJob, signal: AbortSignal, reports: Reports) -> None:
+    def __init__(
+        self,
+        queue: QueueBase,
+        job: ClaimedJob,
+        signal: AbortSignal,
+        reports: Reports,
+        before: Transactions,
+        received_at: float,
+    ) -> None:
         self._queue = queue
         self._store = queue.store
         self._job = job
         self._run = Execution.of(job)
         self._recorder = Recorder(queue, self._run, signal, reports)
-        self._received_at = time.monotonic()
-        self._transactions: Transactions | None = None
+        self._received_at = received_at
+        self._transactions = before
         self._lock = RLock()
         self._steps: dict[tuple[StepKind, str], Step] | None = {} if job.claim_seq == 1 else None
         self._names: set[str] = set()
@@ -88,10 +96,6 @@ class History:
         """How the handler broke the rules of replay, once it has; it cannot go on, whatever it catches."""
         self.finished: Change | None = None
         """The change that completed the job already, in a transaction of the handler's own."""
-
-    def begin(self) -> None:
-        """Note, in the handler's thread, which transactions it begins in: those are not its own."""
-        self._transactions = Transactions()
 
     def close(self) -> None:
         """End it: the handler has ended."""
@@ -239,8 +243,7 @@ class History:
 
     def _begin_durable(self, what: str) -> None:
         self.check()
-        if self._transactions is not None:
-            self._transactions.refuse(what)
+        self._transactions.refuse(what)
 
     def _begin_step(self, name: Any, what: str) -> str:
         self._begin_durable(what)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from threading import Lock
 
@@ -51,11 +50,12 @@ class Bridge(logging.Handler):
 bridge = Bridge()
 
 
-@contextmanager
-def keeping_lines_of(context: BaseContext) -> Iterator[None]:
-    """Let the lines that the current thread or task logs belong to a job."""
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def begin(context: BaseContext) -> None:
+    """Let the lines that the current thread or task logs from now on belong to a job."""
+    _current.set(context)
+
+
+def end(context: BaseContext) -> None:
+    """End that, and the time in which the handler may use its context."""
+    _current.set(None)
+    context.close()

@@ -122,7 +122,9 @@ def ended_early(context: BaseContext, error: BaseException | None) -> Outcome | 
     A handler that waits has to be left by its suspension, and one that broke the rules of replay has failed whatever it
     caught. One that was cut off meanwhile has been cut off.
     """
-    history = context.history
+    history = context.used_history
+    if history is None:
+        return None
     if history.finished is not None:
         if error is not None:
             logger.error("a handler raised after atomic_finish(): its job has completed", exc_info=error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,10 +18,15 @@ READS = re.compile(
 
 
 class Transactions:
-    """The transactions that the current thread was in when the handler began (none but in tests), and those since."""
+    """The transactions that a handler was begun in, by database and depth: none but in tests; and those since."""
 
-    def __init__(self) -> None:
-        self._before = {connection.alias: _depth(connection) for connection in connections.all(initialized_only=True)}
+    def __init__(self, before: Mapping[str, int]) -> None:
+        self._before = before
+
+    @classmethod
+    def around(cls) -> Transactions:
+        """Return those that the current thread is in now."""
+        return cls({connection.alias: _depth(connection) for connection in connections.all(initialized_only=True)})
 
     def refuse(self, what: str) -> None:
         """Raise InTransaction if the handler has begun a transaction in this thread, on whatever database."""
@@ -31,6 +36,9 @@ class Transactions:
                     f"{what} was called inside a transaction on {connection.alias!r}; expected it outside of atomic(), "
                     "since what it stores has to stay when that transaction is rolled back."
                 )
+
+
+NO_TRANSACTIONS = Transactions({})
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from dataqueue_django import Job, JobStatus, get_queue
 from .models import Album, Photo, Thumbnail
 
 MOST_AT_ONCE = 100
+LOOKS = 3
+"""How often the album is read for one page while workers change it; then the page is made of what was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Watched:
     album: Album
     photos: list[Shown]
     sheet: Line | None
+    is_changing: bool = False
 
     @property
     def lines(self) -> list[Line]:
@@ -105,14 +108,15 @@ class Watched:
     @property
     def is_running(self) -> bool:
         """Whether looking again later may show something new."""
-        return any(line.is_open for line in self.lines)
+        return self.is_changing or any(line.is_open for line in self.lines)
 
     @property
     def percent(self) -> int:
         """How much there is of all that is to be made; what cannot be made counts as well."""
         wanted = sum(len(shown.lines) for shown in self.photos) + 1
         settled = sum(not line.is_open for line in self.lines)
-        return 100 * settled // wanted if self.sheet else min(99, 100 * settled // wanted)
+        percent = 100 * settled // wanted
+        return percent if self.sheet and not self.is_changing else min(99, percent)
 
     @property
     def message(self) -> str:
@@ -121,18 +125,32 @@ class Watched:
         talking = [line for line in open_now if line.job and line.job.status == JobStatus.PROCESSING]
         if talking:
             return f"{talking[0].what}: {talking[0].job.progress_message or 'begun'}"
-        if open_now:
+        if open_now or self.is_changing:
             return "Waiting for a worker"
         return "Some could not be made" if any(line.can_be_retried for line in self.lines) else "Done"
 
 
 def watch(album: Album | None) -> Watched:
-    """Return what is known about the album and its jobs; None is an album that nobody has added to."""
-    if album is None:
-        return Watched(Album(), [], None)
+    """Return what is known about the album and its jobs; None is an album that nobody has added to.
+
+    Workers go on while this reads. Were a job seen to have ended and the album as it was before, the page would take
+    that for the end; so the album is read before and after, and all of it again when it has changed.
+    """
+    seen = Watched(album or Album(), [], None, is_changing=album is not None)
+    for _ in range(LOOKS):
+        if seen.is_changing:
+            seen = _look(seen.album)
+    return seen
+
+
+def _look(album: Album) -> Watched:
     photos = list(album.photos.prefetch_related("thumbnails"))
     jobs = _jobs([album.sheet_job_id, *(one.job_id for photo in photos for one in photo.thumbnails.all())])
-    return Watched(album, [_shown(photo, jobs) for photo in photos], _sheet(album, jobs) if photos else None)
+    now = Album.objects.filter(pk=album.pk).first()
+    if now is None:
+        return Watched(Album(), [], None)
+    sheet = _sheet(now, jobs) if photos else None
+    return Watched(now, [_shown(photo, jobs) for photo in photos], sheet, is_changing=now.version != album.version)
 
 
 def _shown(photo: Photo, jobs: dict[int, Job]) -> Shown:

@@ -116,7 +116,7 @@ class Check:
         self._import_what_cannot_be()
         album = AlbumCheck(self._visitor, self._expect, self._finished, self._ask)
         album.with_a_worker()
-        stop([worker], within=10)
+        stop([worker])
         self._expect("a worker that is asked to stop ends with code 0", worker.process.returncode == 0)
         album.without_a_worker()
         self._kill_a_worker()

@@ -67,6 +67,11 @@ class ForkServer:
         self._process.wait(LONGEST)
         self._process.stdout.close()
 
+    def begin_anew(self) -> None:
+        """Forget what earlier forks left: the ledger, and files that told them to go on."""
+        for path in self._folder.iterdir():
+            path.unlink()
+
     def run(self, task: str, **arguments: Any) -> Answer:
         """Run `tests.crash.scenarios.<task>(**arguments)` in a fresh fork and wait for its end."""
         return self.finish(self.start(task, **arguments))

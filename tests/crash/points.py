@@ -62,6 +62,8 @@ class Watch:
     traps: list[Trap] = field(default_factory=list)
     passed: list[Point] = field(default_factory=list)
     sprung: list[Trap] = field(default_factory=list)
+    undone: set[Point] = field(default_factory=set)
+    """Points after which all is as it was, since the transaction goes on."""
 
     def __post_init__(self) -> None:
         self.armed = False
@@ -83,16 +85,31 @@ class Watch:
         if not self.armed or name == UNSEEN:
             return
         if side == BEFORE:
-            points = self._pass(ROLES.get(name, "handler"), normalised(text))
+            points = self._pass(ROLES.get(name, "handler"), self._told_apart(normalised(text)))
             stack = self._now.__dict__.setdefault("stack", [])
             stack.append(points)
         elif self._now.__dict__.get("stack"):
             points = self._now.stack.pop()
+            if self._now.__dict__.get("in_transaction"):
+                self.undone.add(points[0])
         else:
             return
         for trap in self.traps:
             if trap.side == side and trap.point in points and trap not in self.sprung:
                 self._spring(trap)
+
+    def _told_apart(self, text: str) -> str:
+        """Add to a COMMIT what it stores: the statements that this thread has sent since the last one."""
+        since = self._now.__dict__.setdefault("since", [])
+        if text.startswith("BEGIN"):
+            self._now.in_transaction = True
+        if text not in ("COMMIT", "ROLLBACK"):
+            since.append(shown(text))
+            return text
+        stored = ", ".join(dict.fromkeys(since))
+        since.clear()
+        self._now.in_transaction = False
+        return f"{text} of {stored}"
 
     def _pass(self, role: str, text: str) -> tuple[Point, Point]:
         with self._lock:

@@ -129,6 +129,7 @@ def _watched(act: Callable[[Trial], None], queue: str, watch: Watch) -> dict[str
     act(Trial(queue, watch))
     return {
         "passed": [[point.role, point.text, point.n] for point in watch.passed],
+        "undone": [[point.role, point.text, point.n] for point in watch.undone],
         "sprung": [str(trap.point) for trap in watch.sprung],
     }
 

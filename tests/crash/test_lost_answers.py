@@ -1,4 +1,4 @@
-"""The server did it, and the answer never came: after each statement, of each kind of work.
+"""The server did it, and the answer never came: after each statement that writes, of each kind of work.
 
 The process lives on and has to find out by itself. Nothing may be lost, done twice, or charged to a job, and what this
 worker did itself must not be taken for somebody else's doing.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +19,7 @@ from dataqueue_django.stores.base import Store
 from tests.crash.forkserver import ForkServer
 from tests.crash.points import AFTER, LOSE, Point, Trap, shown
 from tests.crash.scenarios import LOSSES
-from tests.crash.test_every_statement import WRITING
-from tests.database_urls import url_of
+from tests.crash.test_every_statement import START_UP, WRITING
 from tests.harness.checkers import Snapshot, check_all, k6_events_replay, k10_claims_are_numbered
 from tests.harness.databases import hang_up
 from tests.harness.fixtures import REAL
@@ -31,7 +29,6 @@ pytestmark = REAL
 
 EVERY = os.environ.get("CRASH_TRIALS") == "all"
 FIRST_TIMES = 2
-
 UNEXPECTED = re.compile(
     "the worker's loop failed|the heartbeat failed|cannot be stored|no longer owns it|Exception ignored|Exception in"
 )
@@ -45,28 +42,24 @@ ENDINGS = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_an_answer_lost_at_any_statement_changes_nothing(
-    name: str, alias: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, alias: str, store: Store, fork_server: ForkServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trials: Counter[str] = Counter()
-    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger = Ledger(fork_server.ledger)
     hang_up(alias)
-    with ForkServer(url_of(alias), tmp_path) as server:
-        survey = server.run("lost_answer", name=name, queue="survey", traps=[])
-        assert survey.status == 0, survey.log
-        assert survey.result is not None
-        for number, point in enumerate(_points(survey.result["passed"])):
-            queue = f"trial {number}"
-            trap = Trap(point, AFTER, LOSE)
-            answer = server.run("lost_answer", name=name, queue=queue, traps=[trap.to_json()])
-            where = f"{name}: the answer to {point} was lost\n{answer.log}"
-            assert answer.status == 0, where
-            assert answer.result is not None
-            if not answer.result["sprung"]:
-                continue
-            trials[point.text] += 1
-            assert not UNEXPECTED.search(answer.log), where
-            _verify(name, store, queue, ledger, where)
-            hang_up(alias)
+    for number, point in enumerate(_points(fork_server, name)):
+        queue = f"trial {number}"
+        trap = Trap(point, AFTER, LOSE)
+        answer = fork_server.run("lost_answer", name=name, queue=queue, traps=[trap.to_json()])
+        where = f"{name}: the answer to {point} was lost\n{answer.log}"
+        assert answer.status == 0, where
+        assert answer.result is not None
+        if not answer.result["sprung"]:
+            continue
+        trials[point.text] += 1
+        assert not UNEXPECTED.search(answer.log), where
+        _verify(name, store, queue, ledger, where)
+        hang_up(alias)
     if name != "give-back":  # there, nobody comes to run what was given back
         check_all(store, ledger)
     with capsys.disabled():
@@ -76,9 +69,21 @@ def test_an_answer_lost_at_any_statement_changes_nothing(
     assert trials
 
 
-def _points(passed: list[list[object]]) -> list[Point]:
-    points = [Point(*one) for one in passed]  # type: ignore[arg-type]
-    return [point for point in points if EVERY or (WRITING.match(point.text) and point.n <= FIRST_TIMES)]
+def _points(server: ForkServer, name: str) -> list[Point]:
+    """Return the points at which a scenario loses an answer, like those at which others are killed."""
+    points = _survey(server, name)
+    if EVERY:
+        return points
+    elsewhere = {(p.role, p.text) for p in _survey(server, START_UP)} if name != START_UP else set()
+    first = (point for point in points if point.n <= FIRST_TIMES and WRITING.match(point.text))
+    return [point for point in first if (point.role, point.text) not in elsewhere]
+
+
+def _survey(server: ForkServer, name: str) -> list[Point]:
+    answer = server.run("lost_answer", name=name, queue=f"survey of {name}", traps=[])
+    assert answer.status == 0, answer.log
+    assert answer.result is not None
+    return [Point(*one) for one in answer.result["passed"]]
 
 
 def _verify(name: str, store: Store, queue: str, ledger: Ledger, where: str) -> None:

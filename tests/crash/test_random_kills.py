@@ -12,7 +12,6 @@ import random
 import statistics
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from django.db import transaction
@@ -24,7 +23,6 @@ from dataqueue_django.stores.base import Store
 from tests.app.jobs import act, act_async
 from tests.app.models import BusinessRow
 from tests.crash.forkserver import ForkServer
-from tests.database_urls import url_of
 from tests.harness.checkers import Snapshot, check_all, k10_nothing_left, wait_for_rest
 from tests.harness.databases import hang_up
 from tests.harness.fixtures import REAL
@@ -33,9 +31,9 @@ from tests.harness.workers import SHORT_CLOCKS, Workers, wait_until
 
 pytestmark = REAL
 
-KILLS = int(os.environ.get("CRASH_KILLS", "20"))
+KILLS = int(os.environ.get("CRASH_KILLS", "10"))
 WORKERS = 3
-LABELS, TOGETHER = 20, 5
+LABELS, TOGETHER = KILLS, 5
 
 LOAD = (
     ["ok"],
@@ -140,24 +138,23 @@ def _is_crash(metadata: object, event_type: EventType) -> bool:
 
 
 def test_a_worker_killed_and_restarted_under_its_name_leaves_nothing_processing(
-    alias: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    alias: str, store: Store, fork_server: ForkServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The new process beats for itself, not for the row of the dead one."""
     slowest = 0.0
-    with ForkServer(url_of(alias), tmp_path) as server:
-        for first in range(0, LABELS, TOGETHER):
-            names = [f"name {number}" for number in range(first, first + TOGETHER)]
-            began = time.monotonic()
-            hang_up(alias)
-            for name in names:
-                assert server.run("dies_at_work", name=name).killed
-            assert store.count(JobFilter(statuses=(JobStatus.PROCESSING,)))[()] == TOGETHER
-            hang_up(alias)
-            pids = [server.start("comes_back", name=name) for name in names]
-            slowest = max(slowest, time.monotonic() - began)
-            answers = [server.finish(pid) for pid in pids]
-            assert {answer.status for answer in answers} == {0}, [answer.log for answer in answers]
-    snapshot = check_all(store, Ledger(tmp_path / "ledger.jsonl"))
+    for first in range(0, LABELS, TOGETHER):
+        names = [f"name {number}" for number in range(first, first + TOGETHER)]
+        began = time.monotonic()
+        hang_up(alias)
+        for name in names:
+            assert fork_server.run("dies_at_work", name=name).killed
+        assert store.count(JobFilter(statuses=(JobStatus.PROCESSING,)))[()] == TOGETHER
+        hang_up(alias)
+        pids = [fork_server.start("comes_back", name=name) for name in names]
+        slowest = max(slowest, time.monotonic() - began)
+        answers = [fork_server.finish(pid) for pid in pids]
+        assert {answer.status for answer in answers} == {0}, [answer.log for answer in answers]
+    snapshot = check_all(store, Ledger(fork_server.ledger))
     for job in snapshot.jobs.values():
         assert (job.status, job.crash_count) == (JobStatus.COMPLETED, 1), snapshot.describe([job.id])
     with capsys.disabled():

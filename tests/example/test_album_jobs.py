@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.db.models import F
 
 from dataqueue_django import FailureReason, Job, JobStatus, get_queue
 from dataqueue_django.testing import run_job
-from example_project.album import changing, jobs, shipped
+from example_project.album import changing, jobs, shipped, watching
 from example_project.album.changing import AlbumFull, Given, add_photos, remove_photo, try_again
 from example_project.album.jobs import make_contact_sheet, make_thumbnail
 from example_project.album.models import Album, Photo, Thumbnail
@@ -66,6 +67,45 @@ def test_the_shipped_photographs_get_their_thumbnails_and_a_sheet(work: Work, fi
     assert len(stored) == len(shipped.PHOTOS) * (1 + len(SIZES)) + 1
     watched = watch(album)
     assert (watched.percent, watched.is_running, watched.message) == (100, False, "Done")
+
+
+def test_what_changes_while_a_page_is_made_is_on_it(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers finish between one query of a page and the next; it may not take that for the end and stop reloading."""
+    added(jpeg())
+    before = Album.objects.get()
+    find, looks = watching._jobs, []
+
+    def and_work_meanwhile(ids: Any) -> Any:
+        looks.append(work()) if not looks else None
+        return find(ids)
+
+    monkeypatch.setattr(watching, "_jobs", and_work_meanwhile)
+    watched = watch(before)
+    assert (watched.percent, watched.is_running, watched.message) == (100, False, "Done")
+    assert [bool(one.file) for one in watched.photos[0].thumbnails] == [True] * len(SIZES)
+    watched = watch(before)
+    assert (watched.percent, watched.is_running, watched.message) == (100, False, "Done")
+
+
+def test_an_album_that_never_holds_still_is_shown_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    added(jpeg())
+    find = watching._jobs
+
+    def and_change_meanwhile(ids: Any) -> Any:
+        found = find(ids)
+        Album.objects.update(version=F("version") + 1)
+        return found
+
+    monkeypatch.setattr(watching, "_jobs", and_change_meanwhile)
+    Thumbnail.objects.update(job_id=None)
+    assert watch(Album.objects.get()).is_running
+
+
+def test_an_album_that_goes_while_a_page_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    added(jpeg())
+    album = Album.objects.get()
+    Album.objects.all().delete()
+    assert watch(album).photos == []
 
 
 def test_each_job_says_all_that_is_known_about_it() -> None:

@@ -15,8 +15,11 @@ from dataqueue_django.stores.base import Store
 from tests.harness.ledger import BEGIN, END, Ledger
 from tests.harness.workers import WorkerProcess, Workers, wait_until
 
-TRIALS = int(os.environ.get("FAULT_TRIALS", "20"))
-"""How often each random or repeated fault is injected; more make a soak of it."""
+TRIALS = int(os.environ.get("FAULT_TRIALS", "8"))
+"""How often each random or repeated fault is injected; `.ci/soak` injects more."""
+
+TOGETHER = max(3, TRIALS // 4)
+"""How many workers or supervisors a fault hits at once."""
 
 
 def add(store: Store, *acts: str, count: int = 1, job_type: str = "harness.act", **options: object) -> list[int]:

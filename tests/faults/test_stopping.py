@@ -13,14 +13,13 @@ import pytest
 from dataqueue_django.domain.filters import EVERYTHING
 from dataqueue_django.domain.records import EventType, JobStatus, Kind
 from dataqueue_django.stores.orm.portable import PortableStore
-from tests.faults.fleet import TRIALS, add, begun, events_of, held_by, registered, touch, wait_for_end
+from tests.faults.fleet import TOGETHER, TRIALS, add, begun, events_of, held_by, registered, touch, wait_for_end
 from tests.harness.checkers import check_all
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import Ledger
 from tests.harness.workers import Workers, wait_until
 
 pytestmark = REAL
-AT_ONCE = 5
 
 
 def no_claim_after_the_signal(store: PortableStore) -> None:
@@ -46,16 +45,16 @@ def test_one_signal_drains(
     """Running jobs end within the limit or go back; nothing is lost, run twice or charged."""
     chance = random.Random(drain)
     stopped = 0
-    for _ in range(max(1, TRIALS // (4 * AT_ONCE))):  # on two databases with two limits
-        fleet = [workers.start("--concurrency", "3", clocks={"DRAIN": drain}) for _ in range(AT_ONCE)]
+    for _ in range(max(1, TRIALS // 20)):  # on two databases with two limits
+        fleet = [workers.start("--concurrency", "3", clocks={"DRAIN": drain}) for _ in range(TOGETHER)]
         registered(store, *fleet)
         add(store, "sleep:0.1+ok", count=30)
         add(store, "ok", count=200)
         for worker in fleet:
             time.sleep(chance.uniform(0, 0.1))  # the random moment
             worker.signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
-        assert [worker.wait() for worker in fleet] == [0] * AT_ONCE, workers.output()
-        stopped += AT_ONCE
+        assert [worker.wait() for worker in fleet] == [0] * TOGETHER, workers.output()
+        stopped += TOGETHER
     assert all(worker.expired_at is not None for worker in store.find(Kind.WORKER))
     interrupted = store.query(EVERYTHING, limit=100_000)
     assert not [job for job in interrupted if job.status is JobStatus.PROCESSING]
@@ -80,9 +79,9 @@ def test_a_second_signal_gives_back_at_once(
     tally: Callable[[str], None],
 ) -> None:
     """Handlers that are deaf to the abort signal cannot hold the process up."""
-    fleet = [workers.start("--concurrency", "2", clocks={"DRAIN": 600}) for _ in range(AT_ONCE)]
+    fleet = [workers.start("--concurrency", "2", clocks={"DRAIN": 600}) for _ in range(TOGETHER)]
     rows = registered(store, *fleet)
-    ids = add(store, f"stubborn:{tmp_path / 'never'}", "ok:later", count=2 * AT_ONCE)
+    ids = add(store, f"stubborn:{tmp_path / 'never'}", "ok:later", count=2 * TOGETHER)
     wait_until(lambda: begun(ledger, ids), what=workers.output)
     for worker in fleet:
         worker.signal(signal.SIGTERM)
@@ -90,7 +89,7 @@ def test_a_second_signal_gives_back_at_once(
     assert all(worker.running for worker in fleet)
     for worker in fleet:
         worker.signal(second)
-    assert [worker.wait() for worker in fleet] == [128 + second] * AT_ONCE, workers.output()
+    assert [worker.wait() for worker in fleet] == [128 + second] * TOGETHER, workers.output()
     assert {job.status for job in store.get(ids)} == {JobStatus.PENDING}
     workers.start("--concurrency", "4")
     jobs = wait_for_end(store, ids, what=workers.output)
@@ -98,7 +97,7 @@ def test_a_second_signal_gives_back_at_once(
     assert seen == {(JobStatus.COMPLETED, "later", 1, 0)}
     assert workers.stop() == [0]
     check_all(store, ledger)
-    tally(f"{AT_ONCE} workers ended with {128 + second}, {len(ids)} jobs given back uncharged")
+    tally(f"{TOGETHER} workers ended with {128 + second}, {len(ids)} jobs given back uncharged")
 
 
 def test_held_jobs_go_back_at_the_first_signal(

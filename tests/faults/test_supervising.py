@@ -18,7 +18,7 @@ from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.worker.begun import BegunTable
 from dataqueue_django.worker.supervisor import Child, Supervisor
 from dataqueue_django.worker.upkeep import Upkeep
-from tests.faults.fleet import TRIALS, add, begun, events_of, stop_all, touch, wait_for_end
+from tests.faults.fleet import TOGETHER, TRIALS, add, begun, events_of, stop_all, touch, wait_for_end
 from tests.faults.inprocess import Workshop
 from tests.harness.checkers import check_all
 from tests.harness.fixtures import REAL
@@ -56,13 +56,13 @@ def gone(pids: list[int]) -> bool:
 def test_a_killed_child_is_replaced_and_its_jobs_are_back(
     store: PortableStore, workers: Workers, ledger: Ledger, tmp_path: Path, tally: Callable[[str], None]
 ) -> None:
-    teams = [workers.start("--processes", "2", "--concurrency", "1", clocks=LONG) for _ in range(5)]
+    teams = [workers.start("--processes", "2", "--concurrency", "1", clocks=LONG) for _ in range(TOGETHER)]
     for team in teams:
         children(store, team)
     waits, first = [], []
     for n in range(max(1, TRIALS // 20)):
         go = tmp_path / f"go-{n}"
-        ids = add(store, f"stubborn:{go}", count=10)
+        ids = add(store, f"stubborn:{go}", count=2 * TOGETHER)
         wait_until(lambda: begun(ledger, ids), what=workers.output)  # noqa: B023
         killed_at = time.monotonic()
         victims = [row for team in teams for row in children(store, team)]
@@ -109,7 +109,7 @@ def test_signals_reach_the_children_whenever_they_come(
     store: PortableStore, workers: Workers, tally: Callable[[str], None]
 ) -> None:
     """Also while the children are still starting."""
-    teams = [workers.start("--processes", "2", clocks=LONG) for _ in range(4)]
+    teams = [workers.start("--processes", "2", clocks=LONG) for _ in range(TOGETHER)]
     for n, team in enumerate(teams):
         wait_until(lambda: "Supervising" in team.output, 60, what=lambda: team.output)  # noqa: B023
         time.sleep(0.15 * n)  # the moments
@@ -143,7 +143,7 @@ def test_a_changed_module_restarts_the_children_and_charges_nobody(
     (tmp_path / "sitecustomize.py").write_text("import a_module_that_changes\n")
     path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
     team = workers.start("--processes", "2", "--concurrency", "2", "--reload", clocks=LONG, extra=path)
-    reloads = 3
+    reloads = 2
     for n in range(reloads):
         rows = children(store, team)
         ids = add(store, f"stubborn:{tmp_path / 'never'}", "ok", count=4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -361,3 +363,46 @@ def test_an_interruption_keeps_what_was_done(queue: JobQueue, command: str, monk
     if command == "cleanup":
         assert "Deleted until then: 2 completed jobs." in text
         assert left(queue) == {"completed": 1}
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[Any], Any]]:
+    """Set what Ctrl+C does to this process, for the time of a test."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (1, "Interrupted. Deleted until then: 3 completed jobs."),
+        (2, "Interrupted. Deleted until then: 2 completed jobs. The batch under way may have been stored as well."),
+    ],
+)
+def test_ctrl_c_while_a_batch_is_stored(
+    queue: JobQueue, monkeypatch: Any, ctrl_c: Callable[[Any], Any], times: int, said: str
+) -> None:
+    """What is told is what was stored; who cannot wait for it is told that nobody knows."""
+    ctrl_c(signal.default_int_handler)
+    ended(queue, 40, completed=4)
+    real, calls = queue.store.delete_ended, []
+
+    def stored(*args: Any, **options: Any) -> int:
+        count = real(*args, **options)
+        calls.append(args)
+        if len(calls) == 3:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        return count
+
+    monkeypatch.setattr(queue.store, "delete_ended", stored)
+    assert refused(130, "cleanup", "--batch-size", "1").strip() == said
+    assert left(queue) == {"completed": 1}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_that_is_ignored_stays_so(queue: JobQueue, ctrl_c: Callable[[Any], Any]) -> None:
+    ctrl_c(signal.SIG_IGN)
+    run("cleanup")
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

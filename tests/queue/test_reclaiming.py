@@ -126,6 +126,31 @@ def test_inside_a_transaction_nobody_is_watched(queue: JobQueue) -> None:
     assert state(queue, run) is State.PROCESSING
 
 
+def test_with_autocommit_off_nobody_is_watched(queue: JobQueue) -> None:
+    """The first read opens a transaction there, and what it sees may be all that this thread will ever see."""
+    worker, run = held(queue)
+    long_ago(queue, worker, run)
+    transaction.set_autocommit(False, using=queue.alias)
+    try:
+        assert queue.reclaim_stuck_jobs(10) == 0
+        transaction.rollback(using=queue.alias)
+    finally:
+        transaction.set_autocommit(True, using=queue.alias)
+    assert state(queue, run) is State.PROCESSING
+
+
+def test_with_autocommit_off_the_jobs_of_the_gone_come_back(queue: JobQueue) -> None:
+    worker, run = held(queue)
+    queue.store.commit([(expire(worker.id),)])
+    transaction.set_autocommit(False, using=queue.alias)
+    try:
+        assert queue.reclaim_stuck_jobs(10) == 1
+        transaction.commit(using=queue.alias)
+    finally:
+        transaction.set_autocommit(True, using=queue.alias)
+    assert state(queue, run) is not State.PROCESSING
+
+
 def test_a_live_workers_job_is_never_taken_unless_forced(queue: JobQueue) -> None:
     worker, run = held(queue)
     long_ago(queue, worker, run)

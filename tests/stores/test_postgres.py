@@ -9,9 +9,14 @@ from typing import Any
 from dataqueue_django.stores.base import Store
 from dataqueue_django.stores.orm.postgres import PostgresStore
 from dataqueue_django.testing.contract import StoreContract
+from dataqueue_django.testing.contract.claiming import Claiming
+from dataqueue_django.testing.contract.committing import Committing
 from dataqueue_django.testing.contract.exchanging import Exchanging
 from dataqueue_django.testing.contract.finishing import Finishing
 from dataqueue_django.testing.contract.histories import Histories
+from dataqueue_django.testing.contract.lifecycle import Lifecycle
+from dataqueue_django.testing.contract.rates import Rates
+from dataqueue_django.testing.contract.workers import Workers
 from tests.stores.tables import check_rows, emptied_store, real_transactions
 
 
@@ -30,8 +35,15 @@ class TestPostgresStore(StoreContract):
         check_rows(store, now)
 
 
-class TestOverAPrivateSession(TestPostgresStore):
-    """On a worker's own connection, where the hot statements are prepared and planned once."""
+@real_transactions("postgres")
+class TestOverAPrivateSession(Claiming, Committing, Exchanging, Finishing, Workers, Rates, Lifecycle, Histories):
+    """On a worker's own connection, where the hot statements are prepared and planned once: all that a worker does."""
+
+    def make_store(self) -> Store:
+        return emptied_store("postgres")
+
+    def check_store(self, store: Any, operation: str, now: datetime) -> None:
+        check_rows(store, now)
 
     def session(self, store: Store) -> AbstractContextManager[Any]:
         return store.private_session()

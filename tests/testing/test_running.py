@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
@@ -45,8 +46,31 @@ def fan_out(names: list[str]) -> None:
     make_group.enqueue_many([{"name": name} for name in names])
 
 
+@job("testing.waiting", takes_context=True)
+def waiting(ctx: JobContext, name: str) -> dict[str, Any]:
+    ctx.run("first", lambda: Group.objects.create(name=name).pk)
+    ctx.wait_for(days=3)
+    token = ctx.create_token(timeout="48h")
+    answer = ctx.wait_for_token(token)
+    ctx.run_atomic("second", lambda: Group.objects.create(name=f"{name} 2").pk)
+    return {"answer": answer.output}
+
+
 class RunJobTests(TestCase):
     databases = "__all__"
+
+    def test_a_job_that_waits_is_run_on_as_if_its_time_had_come(self) -> None:
+        queue = get_queue()
+        parked = run_job(waiting.enqueue(name="w"))
+        assert parked.status is JobStatus.WAITING
+        parked = run_job(parked)
+        assert parked.wait_token_id is not None
+        with self.assertRaisesMessage(JobStateError, "waiting"):
+            run_job(parked)
+        assert queue.complete_token(parked.wait_token_id, {"yes": True})
+        done = run_job(parked)
+        assert (done.status, done.output, done.attempts) == (JobStatus.COMPLETED, {"answer": {"yes": True}}, 1)
+        assert Group.objects.filter(name__startswith="w").count() == 2
 
     def test_runs_a_job_and_returns_it_completed(self) -> None:
         done = run_job(make_group.enqueue(name="a"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from dataqueue_django import Job, JobContext, JobEvent, get_queue, job
+from dataqueue_django import AsyncJobContext, Completion, Job, JobContext, JobEvent, Token, TokenResult, get_queue, job
 from dataqueue_django.queue import AddedJob
 
 
@@ -35,8 +35,35 @@ async def coroutine(number: int) -> float:
 
 
 @job("typing.coroutine_context", takes_context=True)
-async def coroutine_with_context(ctx: JobContext, number: int) -> float:
+async def coroutine_with_context(ctx: AsyncJobContext, number: int) -> float:
     return 1.0
+
+
+@job("typing.durable", takes_context=True)
+def durable(ctx: JobContext) -> None:
+    assert_type(ctx.run("step", lambda: 3), int)
+    assert_type(ctx.run_atomic("step", lambda: "x"), str)
+    ctx.wait_for(hours=1, days=2)
+    ctx.wait_for(timedelta(days=1))
+    token = ctx.create_token(timeout="48h", tags=["a"], answer=Import)
+    assert_type(token, Token)
+    assert_type(ctx.wait_for_token(token), TokenResult)
+    assert_type(ctx.spawn(plain, order_id=7), int)
+    assert_type(ctx.spawn(plain.using(priority=3), 7), int)
+    assert_type(ctx.spawn("plain", {"order_id": 7}), int)
+
+
+async def fetch() -> bytes:
+    return b""
+
+
+@job("typing.durable_async", takes_context=True)
+async def durable_async(ctx: AsyncJobContext) -> None:
+    assert_type(await ctx.run("step", lambda: 3), int)
+    assert_type(await ctx.run("fetch", fetch), bytes)
+    assert_type(await ctx.wait_for_token("wp_x"), TokenResult)
+    assert_type(await ctx.spawn(plain, order_id=7), int)
+    ctx.set_progress(5)
 
 
 @job("typing.whole")
@@ -71,12 +98,14 @@ async def correct() -> None:
     assert_type(queue.add_job("plain", {"order_id": 7}), int)
     assert_type(await queue.aadd_job("plain", {"order_id": 7}, priority=1), int)
     assert_type(await queue.aget_job(1), Job | None)
+    assert_type(queue.complete_token("wp_x", {"a": 1}, actor="jo"), Completion)
+    assert_type(await queue.aget_token("wp_x"), Token | None)
     assert_type(await queue.aget_job_events(1), list[JobEvent])
 
 
-async def called_with_its_context(ctx: JobContext) -> None:
+async def called_with_its_context(ctx: JobContext, actx: AsyncJobContext) -> None:
     assert_type(with_context(ctx, 1, when=NOW), str)
-    assert_type(await coroutine_with_context(ctx, number=1), float)
+    assert_type(await coroutine_with_context(actx, number=1), float)
 
 
 async def wrong() -> None:
@@ -115,6 +144,21 @@ async def wrong() -> None:
     await queue.aget_job(1, 2)  # expect-error
     text: str = await queue.aadd_job("plain")  # expect-error
     print(text)
+
+
+def wrong_in_handlers(ctx: JobContext, actx: AsyncJobContext) -> None:
+    ctx.run(lambda: 3, "step")  # expect-error
+    ctx.run("step")  # expect-error
+    ctx.wait_for(hours="1")  # expect-error
+    ctx.spawn(plain, ordr_id=7)  # expect-error
+    ctx.spawn(plain)  # expect-error
+    ctx.create_token(timeout=[])  # expect-error
+    number: int = actx.wait_for_token("wp_x")  # expect-error: a coroutine
+    print(number)
+
+
+@job("typing.wrong_context", takes_context=True)  # expect-error: only async handlers get it
+def wrong_context(ctx: AsyncJobContext) -> None: ...
 
 
 @job("typing.option", priorty=3)  # expect-error

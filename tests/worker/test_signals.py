@@ -27,6 +27,13 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 Listen = Callable[..., list[dict[str, Any]]]
 
 
+@pytest.fixture(autouse=True)
+def _nobody_is_told_any_more() -> Iterator[None]:
+    """A worker's end does not wait long for slow receivers; the next test must not hear what they are told after it."""
+    yield
+    wait_until(lambda: not any(thread.name == "dataqueue-receivers" for thread in threading.enumerate()))
+
+
 @pytest.fixture
 def queue(any_alias: str) -> JobQueue:
     return get_queue(any_alias)

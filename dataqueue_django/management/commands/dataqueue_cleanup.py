@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...conf import RetentionSettings
+from ...domain.records import ENDED
 from ...queue import JobQueue
-from ...queue.cleaning import BATCH, MOST_DAYS
+from ...queue.cleaning import BATCH, MOST_DAYS, OnBatch
 from ..base import QueueCommand, usage
+from ..interrupting import between_batches
 from ..progress import progress
 from ..values import number, some_of, whole_number
 
-STATUSES = ("completed", "cancelled", "failed")
+STATUSES = tuple(field.name for field in fields(RetentionSettings) if field.name in ENDED)
 EVENTS = "events"
 
 
@@ -24,7 +28,8 @@ class Command(QueueCommand):
     help = (
         "Delete jobs that ended long ago, and the old events of jobs that have ended, batch by batch. RETENTION in the "
         "DATAQUEUE setting says how long each is kept. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted; "
-        "what was deleted before an interruption stays deleted."
+        "what was deleted before an interruption stays deleted. Ctrl+C waits for the batch under way; a second one "
+        "does not."
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,8 +61,8 @@ class Command(QueueCommand):
             self._ask(queue.alias, [name for name, days in due.items() if days == 0], given)
         for name, days in due.items():
             self._deleted[name] = 0
-            with progress(f"deleting {name}", wanted=not given["json"]) as step:
-                self._delete(queue, name, days, given["batch_size"], step)
+            with between_batches() as end_here, progress(f"deleting {name}", wanted=not given["json"]) as step:
+                self._delete(queue, name, days, given["batch_size"], self._counting(name, step, end_here))
         return {"alias": queue.alias, "deleted": {name: self._deleted.get(name) for name in (*STATUSES, EVENTS)}}
 
     def tell(self, facts: Mapping[str, Any]) -> str:
@@ -68,11 +73,15 @@ class Command(QueueCommand):
         """What the finished batches deleted."""
         return f"Deleted until then: {_listed(self._deleted)}." if self._deleted else "Nothing was deleted."
 
-    def _delete(self, queue: JobQueue, name: str, days: float, batch_size: int, step: Any) -> None:
+    def _counting(self, name: str, step: Callable[[int], object], end_here: Callable[[], None]) -> OnBatch:
         def on_batch(count: int) -> None:
             self._deleted[name] += count
             step(count)
+            end_here()
 
+        return on_batch
+
+    def _delete(self, queue: JobQueue, name: str, days: float, batch_size: int, on_batch: OnBatch) -> None:
         if name == EVENTS:
             queue.cleanup_old_job_events(days, batch_size=batch_size, confirm_all=True, on_batch=on_batch)
         else:

@@ -611,7 +611,8 @@ class _Batch:
             self._note(change, before, {**before, **updates})
         self.put += put_of(change, self.at, spawned)
         self.loaded[where] = {**before, **updates}
-        self.changed.setdefault(where, {}).update(updates)
+        if updates:
+            self.changed.setdefault(where, {}).update(updates)
         return True, spawned
 
     def _note(self, change: Change, before: dict[str, Any], after: dict[str, Any]) -> None:

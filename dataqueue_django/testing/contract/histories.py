@@ -60,7 +60,7 @@ from .lifecycle import waiting_for_time
 from .watching import Check, Watched
 
 HISTORIES = 10
-STEPS = 60
+STEPS = 70
 MOST_JOBS = 12
 TOKENS = ("wp_a", "wp_b", "wp_B")
 CHILD = "child"
@@ -520,7 +520,7 @@ ACTIONS = {
 }
 
 USUAL = ["insert", "claim", "commit", "exchange", "ask of jobs", "let time pass"]
-OFTEN = USUAL * 4 + ["make tokens", "close tokens"] * 2 + list(ACTIONS)
+OFTEN = USUAL * 6 + ["make tokens", "close tokens"] * 2 + list(ACTIONS)
 
 
 def some_steps(seed: int) -> list[Move]:
