@@ -24,6 +24,9 @@ INSTALLED_APPS = [
     "dataqueue_django",
     "example_project.fieldbook",
     "example_project.album",
+    "example_project.post",
+    "example_project.refunds",
+    "example_project.onboarding",
 ]
 
 MIDDLEWARE = [
@@ -90,3 +93,18 @@ DATAQUEUE = {"default": {"WORKER": env.json("DATAQUEUE_WORKER", default={})}}
 
 # How many rows a second each import job takes at most, so that there is something to watch; 0 is no limit.
 FIELDBOOK_ROWS_PER_SECOND = env.int("FIELDBOOK_ROWS_PER_SECOND", default=0)
+
+# How long each slow step of a refund or a welcome takes, for the same reason; 0 is no time.
+FIELDBOOK_STEP_SECONDS = env.float("FIELDBOOK_STEP_SECONDS", default=0.0)
+
+# Where the links in letters lead: jobs have no request that would tell.
+SITE_URL = env.str("SITE_URL", default="http://127.0.0.1:8000")
+
+# Who decides on refunds, how long there is to decide (digits with s, m, h or d), and how long a link in a letter is
+# understood: longer than that, so that whoever comes late is told what became of the refund.
+REFUND_APPROVER = env.str("REFUND_APPROVER", default="approver@example.com")
+REFUND_APPROVAL_TIMEOUT = env.str("REFUND_APPROVAL_TIMEOUT", default="48h")
+REFUND_LINK_SECONDS = env.int("REFUND_LINK_SECONDS", default=14 * 24 * 3600)
+
+# The length of a day between the letters of a welcome, in seconds.
+DRIP_DAY_SECONDS = env.float("DRIP_DAY_SECONDS", default=24 * 3600.0)

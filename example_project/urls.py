@@ -6,5 +6,8 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("example_project.fieldbook.urls")),
     path("album/", include("example_project.album.urls")),
+    path("post/", include("example_project.post.urls")),
+    path("refunds/", include("example_project.refunds.urls")),
+    path("welcome/", include("example_project.onboarding.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -22,6 +22,9 @@ INSTALLED_APPS = [
     "dataqueue_django",
     "example_project.fieldbook",
     "example_project.album",
+    "example_project.post",
+    "example_project.refunds",
+    "example_project.onboarding",
     "tests.app",
 ]
 

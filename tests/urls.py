@@ -7,4 +7,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("fieldbook/", include("example_project.fieldbook.urls")),
     path("album/", include("example_project.album.urls")),
+    path("post/", include("example_project.post.urls")),
+    path("refunds/", include("example_project.refunds.urls")),
+    path("welcome/", include("example_project.onboarding.urls")),
 ]

@@ -84,9 +84,9 @@ class Children(list[Child]):
         """Start the development server."""
         return self._start("server", ["runserver", f"127.0.0.1:{port}", "--noreload"], variables, folder)
 
-    def start_worker(self, variables: Mapping[str, str], folder: Path) -> Child:
+    def start_worker(self, variables: Mapping[str, str], folder: Path, *arguments: str) -> Child:
         """Start a worker process."""
-        return self._start("worker", ["dataqueue_worker", "--no-reload"], variables, folder)
+        return self._start("worker", ["dataqueue_worker", "--no-reload", *arguments], variables, folder)
 
     def _start(self, *arguments: Any) -> Child:
         with uninterrupted():

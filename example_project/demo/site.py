@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from urllib.error import URLError
 
@@ -25,8 +24,13 @@ from .visitor import Visitor
 
 LOGIN = "demo"
 USUAL_PORT = 8000
-ROWS_PER_SECOND = "300"
-"""Slow enough to watch."""
+PACE = {
+    "FIELDBOOK_ROWS_PER_SECOND": "300",
+    "FIELDBOOK_STEP_SECONDS": "2",
+    "REFUND_APPROVAL_TIMEOUT": "90s",
+    "DRIP_DAY_SECONDS": "10",
+}
+"""Slow enough to watch, and fast enough to see the end of; what the environment says is taken instead."""
 
 
 def prepare() -> None:
@@ -80,9 +84,9 @@ def _port(asked: int | None) -> int:
 
 def _start(port: int, children: Children, say: Callable[[str], None]) -> None:
     address = f"http://127.0.0.1:{port}/"
-    pace = os.environ.get("FIELDBOOK_ROWS_PER_SECOND", ROWS_PER_SECOND)
-    server = children.start_server(port, environment(), settings.DEMO_FOLDER)
-    worker = children.start_worker(environment(FIELDBOOK_ROWS_PER_SECOND=pace), settings.DEMO_FOLDER)
+    variables = {**PACE, "SITE_URL": address, **environment()}
+    server = children.start_server(port, variables, settings.DEMO_FOLDER)
+    worker = children.start_worker(variables, settings.DEMO_FOLDER)
     wait_until(lambda: answers(address), "the server does not answer", alive=children)
     wait_until(lambda: worker_is_ready(worker), "the worker is not ready", alive=children)
     say(f"Fieldbook   {address}")

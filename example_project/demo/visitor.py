@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from urllib.error import HTTPError
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode, urljoin, urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, ProxyHandler, Request, build_opener
 
 PATIENCE = 30.0
@@ -99,6 +99,8 @@ class Visitor:
 
 def _token(page: Page, action: str) -> str:
     form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page.text, re.DOTALL)
+    if form is None and urlsplit(page.url).path == action:  # a form without an action goes to its own page
+        form = re.search(r'<form(?![^>]*action=)[^>]*method="post".*?</form>', page.text, re.DOTALL)
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form[0]) if form else None
     if token is None:
         raise LookupError(f"{page.url} has no form with a CSRF token that goes to {action}.")

@@ -145,6 +145,6 @@ def test_settings_need_a_key_without_debug(start: Start) -> None:
 
 
 def test_migrations_are_complete(start: Start) -> None:
-    made = start("makemigrations", "fieldbook", "--check", "--dry-run")
+    made = start("makemigrations", "--check", "--dry-run")
     output, _ = made.communicate(timeout=PATIENCE)
     assert made.returncode == 0, output

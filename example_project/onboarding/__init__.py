@@ -1,0 +1,1 @@
+"""The welcome of new people: one job writes them letters, days apart."""
