@@ -219,7 +219,7 @@ class Step(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} of job {self.job_id}"
+        return f"step {self.pk} of job {self.job_id}"
 
 
 class JobLog(models.Model):
@@ -240,7 +240,7 @@ class JobLog(models.Model):
         indexes: ClassVar = [models.Index(fields=["job_id", "id"], name="dataqueue_joblog_job")]
 
     def __str__(self) -> str:
-        return self.message[:80]
+        return f"line {self.pk} of job {self.job_id}"
 
 
 class Token(models.Model):

@@ -11,8 +11,12 @@ import pytest
 
 from dataqueue_django.conf import AliasSettings, RetentionSettings, WorkerSettings
 from dataqueue_django.domain.lifecycle import LEGAL_MOVES
-from dataqueue_django.domain.records import FailureReason, JobStatus
+from dataqueue_django.domain.records import EventType, FailureReason, JobStatus
+from dataqueue_django.domain.steps import LONGEST_NAME, MOST_STEPS
+from dataqueue_django.domain.tokens import MAX_ANSWER, MAX_SCHEMA
+from dataqueue_django.domain.waits import LONGEST_TOKEN
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.worker.context import AsyncJobContext, JobContext
 from dataqueue_django.worker.mail import ExitCode
 from dataqueue_docs import commands, glossary, lifecycle, methods, tables
 
@@ -86,12 +90,52 @@ def test_every_status_is_in_the_glossary() -> None:
     assert all(status.value in text for status in JobStatus)
 
 
+RESERVED_REASONS = {FailureReason.DEPENDENCY_FAILED}
+RESERVED_EVENTS = {
+    EventType.UNBLOCKED,
+    EventType.PAUSED,
+    EventType.UNPAUSED,
+    EventType.PROMOTED,
+    EventType.CANCEL_REQUESTED,
+    EventType.DEAD_LETTERED,
+}
+"""Words of what is not built yet."""
+
+
+@pytest.mark.parametrize("reason", sorted(set(FailureReason) - RESERVED_REASONS))
+@pytest.mark.parametrize("page", ["lifecycle.md", "guides/failures.md"])
+def test_failure_reasons_in_use_are_documented(page: str, reason: FailureReason) -> None:
+    assert f"`{reason}`" in (DOCS / page).read_text()
+
+
+@pytest.mark.parametrize("event", sorted(set(EventType) - RESERVED_EVENTS))
+def test_events_in_use_are_documented(event: EventType) -> None:
+    assert f"`{event}`" in (DOCS / "guides" / "events.md").read_text()
+    assert f"`job_{event}`" in (DOCS / "workers.md").read_text()
+
+
+@pytest.mark.parametrize("context", [JobContext, AsyncJobContext])
+def test_the_reference_has_every_method_of_a_context(context: type) -> None:
+    page = (DOCS / "reference" / "context.md").read_text()
+    named = {name for line in re.findall(r":members: (.+)", page) for name in line.split(", ")}
+    inside = {"output", "final_output", "history", "used_history", "close"}  # for whoever runs the handler
+    assert {name for name in dir(context) if not name.startswith("_")} - inside - named == set()
+
+
 @pytest.mark.parametrize(
-    "reason", ["timeout", "handler_error", "no_handler", "worker_lost", "given_up", "invalid_output", "invalid_payload"]
+    ("number", "words"),
+    [
+        (MOST_STEPS, "1,000"),
+        (MAX_ANSWER, "256 KiB"),
+        (MAX_SCHEMA, "64 KiB"),
+        (LONGEST_NAME, "255 characters"),
+        (LONGEST_TOKEN, "365 days"),
+    ],
 )
-def test_failure_reasons_in_use_are_documented(reason: str) -> None:
-    assert FailureReason(reason)
-    assert reason in (DOCS / "handlers.md").read_text() + (DOCS / "lifecycle.md").read_text()
+def test_the_limits_of_durable_handlers_are_those_of_the_code(number: float, words: str) -> None:
+    amount, _, unit = words.replace(",", "").partition(" ")
+    assert number == int(amount) * {"KiB": 1024, "days": 86_400}.get(unit, 1)
+    assert words in (DOCS / "guides" / "replay.md").read_text().split("## Limits")[1]
 
 
 def test_the_readme_begins_with_the_two_lines() -> None:

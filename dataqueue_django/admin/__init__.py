@@ -9,10 +9,22 @@ from django.contrib import admin
 
 from .. import models
 from .events import JobEventAdmin
+from .history import JobLogAdmin, StepAdmin
 from .jobs import JobAdmin
 from .side_tables import JobTagAdmin, RateBucketAdmin, WorkerAdmin
+from .tokens import TokenAdmin
 
-__all__ = ["JobAdmin", "JobEventAdmin", "JobTagAdmin", "RateBucketAdmin", "WorkerAdmin", "register"]
+__all__ = [
+    "JobAdmin",
+    "JobEventAdmin",
+    "JobLogAdmin",
+    "JobTagAdmin",
+    "RateBucketAdmin",
+    "StepAdmin",
+    "TokenAdmin",
+    "WorkerAdmin",
+    "register",
+]
 
 
 def register(site: admin.AdminSite) -> None:
@@ -22,6 +34,9 @@ def register(site: admin.AdminSite) -> None:
     """
     site.register(models.Job, JobAdmin)
     site.register(models.JobEvent, JobEventAdmin)
+    site.register(models.Step, StepAdmin)
+    site.register(models.JobLog, JobLogAdmin)
+    site.register(models.Token, TokenAdmin)
     site.register(models.Worker, WorkerAdmin)
     site.register(models.JobTag, JobTagAdmin)
     site.register(models.RateBucket, RateBucketAdmin)

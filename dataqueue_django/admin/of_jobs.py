@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from .base import QueueModelAdmin
 from .filters import JobFilter
 from .searching import as_id
+from .texts import NOTHING
 
 
 class RowsOfJobs(QueueModelAdmin):
@@ -34,6 +35,8 @@ class RowsOfJobs(QueueModelAdmin):
         return (queryset.none() if job_id is None else queryset.filter(job_id=job_id)), False
 
     @admin.display(description=_("job"))
-    def job(self, row: Any) -> SafeString:
+    def job(self, row: Any) -> SafeString | str:
         """Return a link to the job."""
+        if row.job_id is None:
+            return NOTHING
         return format_html('<a href="{}">{}</a>', self.url("job_change", row.job_id), row.job_id)

@@ -59,7 +59,7 @@ def _standing(state: State, job: Job, now: datetime) -> tuple[str, str]:
     if state is State.WAITING:
         if job.wait_until is not None:
             return "waiting", f"Its handler waits until {_time(job.wait_until)}."
-        return "waiting", "Its handler waits for a token to be completed."
+        return "waiting", f"Its handler waits for the token {job.wait_token_id} to be completed."
     if state is State.FAILED:
         why = f" ({job.failure_reason})" if job.failure_reason else ""
         return (

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.admin.utils import quote
 from django.db import connections
 from django.test import Client
 from pytest_django import DjangoDbBlocker
 
 from benchmarks.many_jobs import fill
+from dataqueue_django import get_queue
+from dataqueue_django.models import Job, Token
 from tests.admin.pages import LIST, ids_in, staff, statements
 from tests.provision import miss
 from tests.stores.tables import empty
@@ -47,7 +50,17 @@ LISTS = {
 }  # fmt: skip
 
 
-UNLIMITED = {"SCAN dataqueue_job", "SCAN dataqueue_jobevent"}
+UNLIMITED = {f"SCAN dataqueue_{table}" for table in ("job", "jobevent", "step", "joblog")}
+
+LEFT_BY_HANDLERS = (
+    "INSERT INTO dataqueue_step (job_id, kind, name, created_at, claim_seq, attempt) "
+    "SELECT id, 'step', 'charge', created_at, 1, 1 FROM dataqueue_job",
+    "INSERT INTO dataqueue_joblog (job_id, created_at, level, logger, message, claim_seq, attempt) "
+    "SELECT id, created_at, 'INFO', 'shop', 'paid', 1, 1 FROM dataqueue_job",
+    "INSERT INTO dataqueue_token (id, job_id, status, created_at, completed_by) "
+    "SELECT 'wp_' || id, id, 'waiting', created_at, '' FROM dataqueue_job",
+)
+TABLES = ("job", "jobtag", "jobevent", "step", "joblog", "token")
 
 
 @pytest.fixture(scope="module", params=["default", "postgres"])
@@ -59,11 +72,16 @@ def full(request: pytest.FixtureRequest, django_db_setup: None, django_db_blocke
     with django_db_blocker.unblock():
         empty(alias)
         fill(alias, ROWS[alias])
+        with connections[alias].cursor() as cursor:
+            for statement in LEFT_BY_HANDLERS:
+                cursor.execute(statement)
+            for table in TABLES:
+                cursor.execute(f"ANALYZE dataqueue_{table}")
         yield alias
         empty(alias)
         if connections[alias].vendor == "postgresql":
             with connections[alias].cursor() as cursor:
-                cursor.execute("VACUUM ANALYZE dataqueue_job, dataqueue_jobtag, dataqueue_jobevent")
+                cursor.execute(f"VACUUM ANALYZE {', '.join(f'dataqueue_{table}' for table in TABLES)}")
 
 
 @pytest.fixture
@@ -71,7 +89,8 @@ def browser(full: str, db: None, settings: Any) -> Client:
     """A browser of somebody with every permission by name, which costs more statements than being a superuser."""
     settings.DATAQUEUE = {"default": {"OPTIONS": {"DATABASE": full}}}
     found = Client()
-    found.force_login(staff("view_job", "retry_job", "cancel_job", "delete_job", "view_jobevent"))
+    seen = ("view_job", "view_jobevent", "view_step", "view_joblog", "view_token")
+    found.force_login(staff(*seen, "retry_job", "cancel_job", "delete_job"))
     return found
 
 
@@ -96,6 +115,43 @@ def test_a_list_of_events_is_cheap(browser: Client, full: str, query: str) -> No
     assert len(sent) <= MOST_STATEMENTS
     for sql, params in [(sql, params) for alias, sql, params in sent if "dataqueue_jobevent" in sql]:
         assert scans(full, sql, params) == set(), sql
+
+
+@pytest.mark.parametrize("query", ["", "?job=4711", "?q=4711", "?after=10000", "?before="])
+@pytest.mark.parametrize("name", ["step", "joblog", "token"])
+def test_a_list_of_what_handlers_left_is_cheap(browser: Client, full: str, name: str, query: str) -> None:
+    with statements() as sent:
+        answer = browser.get(f"/admin/dataqueue/{name}/{query}")
+    assert answer.status_code == 200
+    assert_cheap(full, sent)
+
+
+@pytest.mark.parametrize("query", ["?q=wp_4711", "?after=wp_2"])
+def test_a_list_of_tokens_is_cheap(browser: Client, full: str, query: str) -> None:
+    with statements() as sent:
+        answer = browser.get(f"/admin/dataqueue/token/{query}")
+    assert answer.status_code == 200
+    assert_cheap(full, sent)
+
+
+@pytest.mark.parametrize("name", ["job", "token"])
+def test_a_page_is_cheap(browser: Client, full: str, name: str) -> None:
+    job_id = get_queue().get_jobs(limit=1)[0].id
+    token = Token.objects.using(full).get(job_id=job_id).pk
+    Job.objects.using(full).filter(pk=job_id).update(
+        status="waiting", wait_token_id=token, ready_at=None, stage=None, finished_at=None
+    )
+    with statements() as sent:
+        answer = browser.get(f"/admin/dataqueue/{name}/{quote(job_id if name == 'job' else token)}/change/")
+    assert answer.status_code == 200
+    assert str(job_id) in answer.content.decode()
+    assert_cheap(full, sent, most=14)
+
+
+def assert_cheap(full: str, sent: list[tuple[str, str, Any]], most: int = MOST_STATEMENTS) -> None:
+    assert len(sent) <= most
+    for sql, params in [(sql, params) for alias, sql, params in sent if "dataqueue_" in sql]:
+        assert scans(full, sql, params) - {"dataqueue_worker"} == set(), sql
 
 
 def test_rows_are_counted_to_ten_thousand(browser: Client) -> None:
@@ -128,7 +184,7 @@ def scans(alias: str, sql: str, params: Any) -> set[str]:
             return {
                 node["Relation Name"]
                 for node in walk(plan["Plan"])
-                if node["Node Type"] == "Seq Scan" and node["Relation Name"].startswith("dataqueue_job")
+                if node["Node Type"] == "Seq Scan" and node["Relation Name"].startswith("dataqueue_")
             }
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
         lines = {row[3] for row in cursor.fetchall()}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from dataqueue_django.models import Job, JobEvent, JobTag, RateBucket, Worker
+from dataqueue_django.domain.records import Kind
+from dataqueue_django.models import Job, JobEvent, JobLog, JobTag, RateBucket, Step, Token, Worker
 from dataqueue_django.queue import JobQueue
 from tests.admin.pages import LIST, page_of, said, statements
 
@@ -119,7 +120,7 @@ def test_the_last_events_and_a_link_to_all(client: Client, queue: JobQueue, data
     JobEvent.objects.using(database).bulk_create(events)
     with statements() as sent:
         text = client.get(page_of(job_id)).content.decode()
-    assert len(sent) <= 12
+    assert len(sent) <= 14
     assert text.count("<td>edited</td>") == 50
     assert "n: 9999" in text
     assert "n: 9949" not in text
@@ -159,7 +160,9 @@ def test_everything_is_shown_literally(client: Client, queue: JobQueue, database
         JobEvent.objects.using(database).filter(job_id=job_id).update(
             event_type=content[:32], actor=content, metadata={content: content}
         )
-        for address in (page, listed, events, page_of(job_id, "retry")):
+        leave(database, job_id, content)
+        others = [f"/admin/dataqueue/{name}/?job={job_id}" for name in ("step", "joblog", "token")]
+        for address in (page, listed, events, page_of(job_id, "retry"), *others):
             answer = client.get(address)
             assert answer.status_code == 200
             found = Elements(answer.content.decode())
@@ -170,6 +173,121 @@ def test_everything_is_shown_literally(client: Client, queue: JobQueue, database
             else:
                 assert found.tags == bland[address].tags
                 assert found.attributes == bland[address].attributes
+
+
+def leave(database: str, job_id: int, content: str) -> None:
+    """Leave one step, one line of the log and one token of a job, all of whose texts are `content`."""
+    for model in (Step, JobLog, Token):
+        model.objects.using(database).filter(job_id=job_id).delete()
+    Step.objects.using(database).create(
+        job_id=job_id, kind=content[:16], name=content, result={content: [content]}, created_at=NOW
+    )
+    JobLog.objects.using(database).create(
+        job_id=job_id, level=content[:16], logger=content, message=content, created_at=NOW
+    )
+    Token.objects.using(database).create(
+        id=content if content.isprintable() else "wp_odd", job_id=job_id, status=content[:16],
+        output={content: content}, created_at=NOW, timeout_at=NOW, completed_by=content, tags=[content],
+        answer_schema={content: content},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_what_handlers_leave_is_shown_literally(client: Client, queue: JobQueue, database: str, evil: str) -> None:
+    job_id = queue.add_job("t", allow_unknown=True)
+    bland: dict[str, Elements] = {}
+    for content in ("bland", evil):
+        leave(database, job_id, content)
+        keys = {m.__name__.lower(): m.objects.using(database).get(job_id=job_id).pk for m in (Step, JobLog, Token)}
+        update(queue, job_id, status="waiting", wait_token_id=keys["token"], ready_at=None, stage=None)
+        for name, key in {**keys, "job": job_id}.items():
+            text = client.get(row_page(name, key)).content.decode()
+            assert "\x1b" not in text
+            assert "\u202e" not in text
+            found = Elements(text)
+            if content == "bland":
+                bland[name] = found
+            else:
+                assert (found.tags, found.attributes) == (bland[name].tags, bland[name].attributes)
+
+
+def test_the_history_of_a_handler_and_its_log(client: Client, queue: JobQueue, database: str) -> None:
+    job_id = queue.add_job("t", allow_unknown=True)
+    assert '<h2 id="dq-step"' not in client.get(page_of(job_id)).content.decode()
+    Step.objects.using(database).bulk_create(
+        Step(job_id=job_id, kind="step", name=f"page {n}", result={"read": "r" * 100_000}, created_at=NOW)
+        for n in range(60)
+    )
+    JobLog.objects.using(database).bulk_create(
+        JobLog(job_id=job_id, level="INFO", logger="shop", message=f"line {n}.", created_at=NOW) for n in range(60)
+    )
+    text = client.get(page_of(job_id)).content.decode()
+    assert len(text) < 100_000
+    assert text.count("<td>page ") == 50
+    assert text.index("page 59") < text.index("page 10<")
+    assert "page 9<" not in text
+    assert "{&quot;read&quot;: &quot;rrr" in text
+    assert ">line 59.<" in text
+    assert ">line 9.<" not in text
+    for name, words in (("step", "All steps, there are more"), ("joblog", "All lines, there are more")):
+        [url] = re.findall(rf'href="(/admin/dataqueue/{name}/\?job={job_id})">{words}<', text)
+        assert f"60 {name.replace('jobl', 'job l')}s" in client.get(url).content.decode()
+    key = Step.objects.using(database).filter(job_id=job_id).latest("id").pk
+    assert "r" * 9_000 in client.get(row_page("step", key)).content.decode()
+    assert "r" * 100_000 in client.get(row_page("step", key), {"show": "result"}).content.decode()
+
+
+def test_what_a_job_waits_for(client: Client, queue: JobQueue, database: str) -> None:
+    token = queue.create_token(timeout="48h", tags=["approval"])
+    job_id = queue.add_job("t", allow_unknown=True)
+    assert "Waits for" not in client.get(page_of(job_id)).content.decode()
+    update(queue, job_id, status="waiting", wait_token_id=token.id, ready_at=None, stage=None)
+    text = client.get(page_of(job_id)).content.decode()
+    assert f"Its handler waits for the token {token.id} to be completed." in text
+    [url] = re.findall(rf'<a href="([^"]*)">{token.id}</a>: Waiting, times out', text)
+    assert url == row_page("token", token.id)
+    page = client.get(url).content.decode()
+    assert f'<a href="{page_of(job_id)}">{job_id}</a>' in page
+    queue.complete_token(token, {"approve": True}, actor="ada")
+    update(queue, job_id, status="waiting", wait_token_id=token.id, ready_at=None, stage=None)
+    assert f"{token.id}</a>: Completed" in client.get(page_of(job_id)).content.decode()
+    page = client.get(url).content.decode()
+    assert ">ada<" in page
+    assert "&quot;approve&quot;: true" in page
+    queue.store.remove(Kind.TOKEN, [token.id])
+    assert f"{token.id}</div>" in client.get(page_of(job_id)).content.decode()
+    until = NOW.replace(year=2031)
+    update(queue, job_id, wait_token_id=None, wait_until=until, ready_at=until, stage="later")
+    text = client.get(page_of(job_id)).content.decode()
+    assert "Its handler waits until 2031-01-01 00:00:00+00:00." in text
+    assert "Waits for" in text
+
+
+def test_the_list_of_tokens(client: Client, queue: JobQueue, database: str) -> None:
+    queue.store.remove(Kind.TOKEN, [t.id for t in queue.store.find(Kind.TOKEN)])
+    open_one, done = queue.create_token(timeout="1h"), queue.create_token()
+    queue.complete_token(done, actor="ada")
+    Token.objects.using(database).create(
+        id="wp_late", job_id=7, status="waiting", created_at=NOW, timeout_at=datetime.now(UTC) - timedelta(hours=1)
+    )
+    listed = client.get("/admin/dataqueue/token/")
+    assert {row.pk for row in listed.context["cl"].result_list} == {open_one.id, done.id, "wp_late"}
+    for words in ("Waiting", "Completed", "Time is up", ">ada<", f'href="{page_of(7)}"'):
+        assert words in listed.content.decode()
+    for typed, keys in ((done.id, {done.id}), ("7", {"wp_late"}), ("wp_no", set()), ("x" * 300, set())):
+        found = client.get("/admin/dataqueue/token/", {"q": typed}).context["cl"].result_list
+        assert {row.pk for row in found} == keys
+    assert [r.pk for r in client.get("/admin/dataqueue/token/?job=7").context["cl"].result_list] == ["wp_late"]
+    for data in ({"action": "delete_selected", "_selected_action": done.id}, {"output": "1"}):
+        for address in ("/admin/dataqueue/token/", row_page("token", done.id)):
+            client.post(address, data)
+    assert queue.get_token(done) is not None
+
+
+def test_who_may_only_see_jobs_sees_no_tokens(viewer: Client, queue: JobQueue) -> None:
+    token = queue.create_token()
+    for address in ("step/", "joblog/", "token/", f"token/{token.id}/change/"):
+        assert viewer.get(f"/admin/dataqueue/{address}").status_code == 403
 
 
 @pytest.mark.parametrize("evil", HOSTILE[:3])
@@ -196,7 +314,8 @@ def row_page(name: str, key: Any) -> str:
 
 def test_pages_need_no_inline_script_or_style(client: Client, queue: JobQueue) -> None:
     ids = [queue.add_job("t", {"a": 1}, tags=["x"], allow_unknown=True) for _ in range(2)]
-    for name in ("job", "jobevent", "jobtag", "worker", "ratebucket"):
+    queue.create_token()
+    for name in ("job", "jobevent", "jobtag", "worker", "ratebucket", "step", "joblog", "token"):
         assert_strict(client.get(f"/admin/dataqueue/{name}/").content.decode())
     for address in (page_of(ids[0]), page_of(ids[0], "cancel"), page_of(ids[0], "delete")):
         assert_strict(client.get(address).content.decode())

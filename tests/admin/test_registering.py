@@ -65,7 +65,9 @@ def two_sites(settings: Any) -> Iterator[None]:
 @pytest.mark.parametrize(("site", "other"), [("office", "admin"), ("admin", "office")])
 def test_pages_stay_on_their_own_site(client: Client, queue: JobQueue, site: str, other: str) -> None:
     job_id = queue.add_job("t", tags=["x"], allow_unknown=True)
-    for page in ("job/", f"job/{job_id}/change/", f"job/{job_id}/do/cancel/", "jobevent/", "jobtag/", "worker/"):
+    pages = ("job/", f"job/{job_id}/change/", f"job/{job_id}/do/cancel/", "jobevent/", "jobtag/", "worker/", "step/",
+             "joblog/", "token/")  # fmt: skip
+    for page in pages:
         answer = client.get(f"/{site}/dataqueue/{page}")
         assert answer.status_code == 200
         assert f'href="/{other}/' not in answer.content.decode()

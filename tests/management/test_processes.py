@@ -32,7 +32,7 @@ __all__ = ["alias", "store"]
 
 pytestmark = REAL
 COMMANDS = ["status", "reclaim", "cleanup"]
-MANY = 3000
+MANY = 1000
 """Jobs that take seconds to delete one by one."""
 
 

@@ -49,6 +49,14 @@ def test_each_state(queue: JobQueue, state: State, reason: str, words: str) -> N
     assert found.facts["job_type"] == JOB_TYPE
 
 
+def test_a_job_that_waits_for_a_token(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.WAITING)
+    set_fields(queue, job_id, EventType.WAITING, ready_at=None, wait_until=None, wait_token_id="wp_a")
+    found = explained(queue, job_id)
+    assert (found.state, found.reason) == (State.WAITING, "waiting")
+    assert found.text == "Its handler waits for the token wp_a to be completed."
+
+
 def test_a_job_that_runs(queue: JobQueue) -> None:
     found = explained(queue, job_in(queue, State.PROCESSING))
     assert found.reason == "running"

@@ -16,6 +16,7 @@ from dataqueue_django.testing.contract.finishing import Finishing
 from dataqueue_django.testing.contract.histories import Histories
 from dataqueue_django.testing.contract.lifecycle import Lifecycle
 from dataqueue_django.testing.contract.rates import Rates
+from dataqueue_django.testing.contract.waiting import Waiting
 from dataqueue_django.testing.contract.workers import Workers
 from tests.stores.tables import check_rows, emptied_store, real_transactions
 
@@ -36,7 +37,9 @@ class TestPostgresStore(StoreContract):
 
 
 @real_transactions("postgres")
-class TestOverAPrivateSession(Claiming, Committing, Exchanging, Finishing, Workers, Rates, Lifecycle, Histories):
+class TestOverAPrivateSession(
+    Claiming, Committing, Exchanging, Finishing, Workers, Rates, Waiting, Lifecycle, Histories
+):
     """On a worker's own connection, where the hot statements are prepared and planned once: all that a worker does."""
 
     def make_store(self) -> Store:
