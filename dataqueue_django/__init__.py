@@ -22,8 +22,10 @@ _HOMES = {
     "RetryLater": "exceptions",
     "Snooze": "exceptions",
     "Step": "domain.records",
+    "StepKind": "domain.records",
     "Token": "domain.records",
     "TokenResult": "worker.history",
+    "TokenStatus": "domain.records",
     "get_queue": "queue",
     "job": "queue",
 }
@@ -37,7 +39,9 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from .domain.records import JobEvent as JobEvent
     from .domain.records import JobStatus as JobStatus
     from .domain.records import Step as Step
+    from .domain.records import StepKind as StepKind
     from .domain.records import Token as Token
+    from .domain.records import TokenStatus as TokenStatus
     from .domain.retry import Backoff as Backoff
     from .domain.tokens import Completion as Completion
     from .exceptions import GiveUp as GiveUp

@@ -119,7 +119,7 @@ def is_over(token: Token, now: datetime) -> bool:
 def outcome(token: Token) -> JSON:
     """Return what a closed token means to those who waited for it."""
     if token.status is TokenStatus.COMPLETED:
-        return {"ok": True, "output": token.output}
+        return {"ok": True, "output": token.output, "completed_by": token.completed_by}
     return {"ok": False, "error": TIMED_OUT}
 
 

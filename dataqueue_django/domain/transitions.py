@@ -104,10 +104,11 @@ def snooze(run: Execution, seconds: float, *, progress: Mapping[str, Any] | None
 def park(run: Execution, wait: Wait, *, progress: Mapping[str, Any] | None = None) -> Alternatives:
     """The handler waits: nobody has the job until the wait is over, and then the next claim counts no attempt.
 
-    A token that was closed meanwhile, or that is gone, makes the job ready at once.
+    Crashes are forgotten: a job that came to a wait does not take down whoever runs it. A token that was closed
+    meanwhile, or that is gone, makes the job ready at once.
     """
     put = (wait.step(run.job_id, run.claim_seq, run.attempts),)
-    told = {**(progress or {}), "resuming": True}
+    told = {**(progress or {}), "resuming": True, "crash_count": 0}
     if wait.token_id is None:
         ready = wait.until
         fields = {**_left(JobStatus.WAITING, ready=ready), **told, "wait_until": ready}

@@ -58,11 +58,15 @@ class Spawnable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenResult:
-    """What a token brought: `output` when it was completed, `error` when its time was up (DataQueue "waitForToken")."""
+    """What a token brought (DataQueue "waitForToken").
+
+    `ok` with `output`, and `completed_by` whom, when it was completed; `error` when its time was up.
+    """
 
     ok: bool
     output: JSON = None
     error: str | None = None
+    completed_by: str = ""
 
 
 class History:

@@ -14,7 +14,7 @@ from ...domain.records import EventType, JobLog, JobStatus, Kind, NewJob, Step, 
 from ...domain.steering import cancel, retry
 from ...domain.steps import recorded
 from ...domain.tokens import all_awake, complete, expire, wake
-from ...domain.transitions import Execution, park, record, release
+from ...domain.transitions import Execution, park, reclaim, record, release
 from ...domain.transitions import complete as completed
 from ...domain.waits import Wait, WaitKind
 from ...stores.base import MOST_LOGS
@@ -265,6 +265,15 @@ class Waiting(Contract):
         assert self.one_of(wake(run.job_id, "wp_a")).applied
         job = self.job(run.job_id)
         assert (job.status, job.ready_at) == (JobStatus.PENDING, None)
+
+    def test_a_job_that_comes_to_a_wait_has_no_crashes_any_more(self) -> None:
+        self.store.put(token("wp_a"), now=self.now)
+        for wait in (for_time(60), for_token("wp_a"), for_token("wp_none")):
+            run = self.running()
+            self.commit(reclaim(run))
+            assert self.job(run.job_id).crash_count == 1
+            assert self.one_of(park(self.start(run.job_id), wait)).applied
+            assert self.job(run.job_id).crash_count == 0
 
     def test_a_waiting_job_that_is_cancelled_and_retried_keeps_its_history(self) -> None:
         self.store.put(token("wp_a"), now=self.now)
