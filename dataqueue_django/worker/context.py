@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 
+from ..domain.options import plain
 from ..domain.portable import portable
 from ..domain.records import JSON, ClaimedJob, Token
 from ..domain.transitions import UNSET
@@ -106,7 +107,7 @@ class BaseContext:
         `level` is a word of `logging`. A line is cut to 4 KiB, and of one execution 1,000 are kept. Raises InvalidStep
         for an unknown level.
         """
-        word = str(level).upper()
+        word = (plain(level) or "").upper()
         if word not in LEVELS:
             near = did_you_mean(word, LEVELS)
             raise InvalidStep(f"The level of a line is {shown(level)}; expected one of {', '.join(LEVELS)}.{near}")
@@ -149,6 +150,7 @@ class JobContext(BaseContext):
         done, for what is not; DuplicateStepName for a second step of this name; LeaseLost when the job is not ours any
         more.
         """
+        _check_step(function, may_be_async=False)
         with self.history.step(name) as step:
             return cast(T, step.result if step.is_recorded else step.keep(_not_async(function(), function)))
 
@@ -216,6 +218,7 @@ class AsyncJobContext(BaseContext):
     async def run(self, name: str, function: Callable[[], T]) -> T: ...
     async def run(self, name: str, function: Callable[[], Any]) -> Any:
         """See JobContext.run; `function` may be async or not."""
+        _check_step(function, may_be_async=True)
         opened = self.history.step(name)
         step = await _here(opened.__enter__)
         try:
@@ -266,11 +269,22 @@ async def _here(function: Callable[..., T], *args: Any) -> T:
     return await sync_to_async(function, thread_sensitive=True)(*args)
 
 
+def _check_step(function: object, *, may_be_async: bool) -> None:
+    if not callable(function):
+        raise InvalidStep(f"run() got {shown(function)}; expected a function without parameters.")
+    if not may_be_async and inspect.iscoroutinefunction(function):
+        raise _is_async(function)
+
+
+def _is_async(function: object) -> InvalidStep:
+    return InvalidStep(f"run() got {shown(function)}, which is async; expected an async handler for async steps.")
+
+
 def _not_async(result: T, function: object) -> T:
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()
-        raise InvalidStep(f"run() got {shown(function)}, which is async; expected an async handler for async steps.")
+        raise _is_async(function)
     return result
 
 

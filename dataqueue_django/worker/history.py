@@ -7,6 +7,7 @@ in the handler's thread for synchronous code.
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from ..domain.changes import SPAWNED, After, Change
 from ..domain.options import JobOptions
 from ..domain.records import JSON, ClaimedJob, EventType, Kind, NewJob, Step, StepKind, Token
 from ..domain.steps import MOST_STEPS, recorded, step_name, step_result
-from ..domain.tokens import new_token, outcome, token_id
+from ..domain.tokens import new_token, outcome, timed_out, token_id
 from ..domain.transitions import Execution, complete, record
 from ..domain.waits import Wait, WaitKind, check_same, wait_moment, wait_seconds
 from ..exceptions import (
@@ -76,6 +77,7 @@ class History:
         self._recorder = Recorder(queue, self._run, signal, reports)
         self._received_at = time.monotonic()
         self._transactions: Transactions | None = None
+        self._process: int | None = None
         self._lock = RLock()
         self._steps: dict[tuple[StepKind, str], Step] | None = {} if job.claim_seq == 1 else None
         self._names: set[str] = set()
@@ -91,7 +93,7 @@ class History:
 
     def begin(self) -> None:
         """Note, in the handler's thread, which transactions it begins in: those are not its own."""
-        self._transactions = Transactions()
+        self._transactions, self._process = Transactions(), os.getpid()
 
     def close(self) -> None:
         """End it: the handler has ended."""
@@ -134,10 +136,10 @@ class History:
 
             def work() -> tuple[JSON, Change]:
                 result = step_result(name, _plain(function(), what))
-                return result, record(self._run, recorded(self._run, StepKind.STEP, name, result))
+                return result, record(self._run, recorded(self._run, StepKind.STEP, step.name, result))
 
             result, change = self._recorder.in_one_transaction(
-                what, work, lambda: self._is_recorded(StepKind.STEP, name)
+                what, work, lambda: self._is_recorded(StepKind.STEP, step.name)
             )
             self._remember(change)
             return result
@@ -178,6 +180,8 @@ class History:
         brought = None if before is None else before.result.get("outcome")
         if brought is None:
             found: Token | None = self._recorder.reading(lambda: self._store.fetch(Kind.TOKEN, str(wait.token_id)))
+            if found is None and before is not None:  # it went with the job that made it, and had timed out before
+                return TokenResult(**timed_out())
             if found is None:
                 raise TokenNotFound(f"wait_for_token() got {shown(wait.token_id)}; there is no such token.")
             if not found.is_closed:
@@ -232,7 +236,9 @@ class History:
         if self.suspension is not None:
             raise Suspend
         if self.violation is not None:
-            raise self.violation
+            raise self.violation.with_traceback(None)  # which would grow with each time
+        if self._process is not None and self._process != os.getpid():
+            raise ContextClosed(f"This context belongs to process {self._process}, and this is a copy of it.")
         if self._closed:
             done = "has completed its job" if self.finished is not None else "has ended"
             raise ContextClosed(f"This context is used after its handler {done}; job {self._job.id} goes on without.")
@@ -305,7 +311,8 @@ class History:
             self._suspend(wait)
 
     def _suspend(self, wait: Wait) -> None:
-        self._check_room()
+        if (StepKind.WAIT, str(wait.place)) not in self._known():
+            self._check_room()
         self.suspension = wait
         raise Suspend
 
