@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import pickle
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -11,8 +14,9 @@ from typing import Any
 import pytest
 
 from dataqueue_django import JobContext, JobStatus, get_queue, job
-from dataqueue_django.domain.records import Kind
+from dataqueue_django.domain.records import EventType, Kind
 from dataqueue_django.exceptions import (
+    ContextClosed,
     DataQueueError,
     InvalidAnswer,
     InvalidJob,
@@ -21,9 +25,11 @@ from dataqueue_django.exceptions import (
     InvalidTimeout,
     InvalidToken,
     InvalidWait,
+    JobNotFound,
+    JobStateError,
 )
 from dataqueue_django.queue import JobQueue
-from tests.worker.test_durable import burst, found
+from tests.worker.test_durable import burst, found, words
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -37,13 +43,6 @@ class Speechless:
 
 class Mute(BaseException):
     """What no `except Exception` catches."""
-
-
-class Callable_:
-    """An object that can be called."""
-
-    def __call__(self) -> int:
-        return 7
 
 
 @pytest.fixture
@@ -83,9 +82,32 @@ def refusals(ctx: Any, cases: list[tuple[type[Exception], Callable[[Any], Any]]]
 
 
 TIMEOUTS = [
-    "10", "10x", "-5m", "1h30m", "9999999d", "366d", "٣d", "", " 5m", "5m\n", "0s", "1.5h", "1e3s",
-    math.nan, math.inf, -1, 0, True, 10**400, timedelta(0), timedelta(-1), timedelta(days=366), b"5m", [5], Speechless(),
-]  # fmt: skip
+    "10",
+    "10x",
+    "-5m",
+    "1h30m",
+    "9999999d",
+    "366d",
+    "٣d",
+    "",
+    " 5m",
+    "5m\n",
+    "0s",
+    "1.5h",
+    "1e3s",
+    math.nan,
+    math.inf,
+    -1,
+    0,
+    True,
+    10**400,
+    timedelta(0),
+    timedelta(-1),
+    timedelta(days=366),
+    b"5m",
+    [5],
+    Speechless(),
+]
 
 SCHEMAS: list[Any] = [
     {"type": "nothing"},
@@ -112,20 +134,34 @@ TAGS: list[Any] = ["abc", [""], ["x" * 129], [5], 5, ["a\x00"], [f"t{n}" for n i
 ANSWERS: list[Any] = [math.nan, "\ud800", "\x00", nested(21), "x" * 2**18, {1: 2}, {1}, b"x", Speechless(), object()]
 
 STEPS: list[tuple[type[Exception], Callable[[JobContext], Any]]] = [
-    *[(InvalidStep, lambda ctx, given=given: ctx.run("s", given)) for given in (None, 5, "f", [], no_step, Speechless())],
+    *[
+        (InvalidStep, lambda ctx, given=given: ctx.run("s", given))
+        for given in (None, 5, "f", [], no_step, Speechless())
+    ],
     *[
         (InvalidStep, lambda ctx, given=given: ctx.run_atomic("s", given))
         for given in (None, 5, "f", no_step, Speechless())
     ],
-    *[(InvalidStep, lambda ctx, given=given: ctx.run(given, list)) for given in (None, 5, b"x", "", "\ud800", Speechless())],
+    *[
+        (InvalidStep, lambda ctx, given=given: ctx.run(given, list))
+        for given in (None, 5, b"x", "", "\ud800", Speechless())
+    ],
     (InvalidStep, lambda ctx: ctx.run("async lambda", lambda: no_step())),
     (InvalidStep, lambda ctx: ctx.run("partial", partial(no_step))),
     *[
         (InvalidStep, lambda ctx, given=given, n=n: ctx.run(f"result {n}", lambda: given))
-        for n, given in enumerate((object(), Speechless(), {1: 2}, b"", math.inf, timedelta(1), nested(21), (x for x in ())))
+        for n, given in enumerate(
+            (object(), Speechless(), {1: 2}, b"", math.inf, timedelta(1), nested(21), (x for x in ()))
+        )
     ],
-    *[(InvalidWait, lambda ctx, given=given: ctx.wait_for(given)) for given in ("1h", math.nan, True, -1, 0, [], Speechless())],
-    *[(InvalidWait, lambda ctx, given=given: ctx.wait_for(hours=given)) for given in ("1", math.inf, None, Speechless())],
+    *[
+        (InvalidWait, lambda ctx, given=given: ctx.wait_for(given))
+        for given in ("1h", math.nan, True, -1, 0, [], Speechless())
+    ],
+    *[
+        (InvalidWait, lambda ctx, given=given: ctx.wait_for(hours=given))
+        for given in ("1", math.inf, None, Speechless())
+    ],
     *[(InvalidWait, lambda ctx, given=given: ctx.wait_until(given)) for given in (None, 5, "now", Speechless())],
     *[(InvalidToken, lambda ctx, given=given: ctx.wait_for_token(given)) for given in TOKEN_IDS],
     *[(InvalidToken, lambda ctx, given=given: ctx.create_token(given)) for given in TIMEOUTS],
@@ -156,7 +192,7 @@ STEPS: list[tuple[type[Exception], Callable[[JobContext], Any]]] = [
         for given in (5, "f", no_step, partial(no_step), Speechless())
     ],
     (DataQueueError, lambda ctx: ctx.set_output(object())),
-]  # fmt: skip
+]
 
 
 def test_what_a_handler_gives_by_mistake_is_refused_in_one_sentence(queue: JobQueue) -> None:
@@ -189,7 +225,7 @@ def test_what_others_give_by_mistake_is_refused_in_one_sentence(queue: JobQueue)
             (InvalidJob, lambda q, given=given: q.complete_token(token, 1, actor=given))
             for given in (None, 5, "x" * 256, "\x00", Speechless())
         ],
-    ]  # fmt: skip
+    ]
     assert refusals(queue, cases) == []
     assert queue.store.find(Kind.TOKEN) == [token]
 
@@ -226,3 +262,102 @@ def test_a_hostile_schema_refuses_answers_and_nothing_is_fetched(
             queue.complete_token(token, answer)
     assert is_clear(caught.value), str(caught.value)
     assert queue.get_token(token) == token
+
+
+def test_a_context_is_of_no_use_after_its_handler_or_in_a_copy(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[JobContext] = []
+    said: list[str] = []
+
+    @job("durable.bad.kept", takes_context=True)
+    def keeps(ctx: JobContext) -> None:
+        kept.append(ctx)
+        with pytest.raises(TypeError):
+            pickle.dumps(ctx)
+        with monkeypatch.context() as patched:
+            patched.setattr("dataqueue_django.worker.history.os.getpid", lambda: -1)
+            with pytest.raises(ContextClosed, match="a copy"):
+                ctx.run("in a fork", lambda: 1)
+        thread = threading.Thread(target=lambda: said.append(ctx.run("in a thread", lambda: "yes")))
+        thread.start()
+        thread.join()
+
+    job_id = keeps.using(alias=queue.alias).enqueue().id
+    burst(queue)
+    [ctx] = kept
+    acts: list[Callable[[Any], Any]] = [
+        lambda c: c.run("late", lambda: 1),
+        lambda c: c.run_atomic("late", lambda: 1),
+        lambda c: c.atomic_finish(lambda: 1),
+        lambda c: c.wait_for(hours=1),
+        lambda c: c.create_token(),
+        lambda c: c.wait_for_token("wp_x"),
+        lambda c: c.spawn("durable.bad.kept", {}),
+    ]
+    assert refusals(ctx, [(ContextClosed, act) for act in acts]) == []
+    ctx.log("late")
+    ctx.set_progress(1)
+    assert (said, [s.name for s in queue.get_job_steps(job_id)]) == (["yes"], ["in a thread"])
+    assert (found(queue, job_id).progress, queue.get_job_logs(job_id)) == (None, [])
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 0, -5, "soon", math.nan, True, 10**400, Speechless(), Mute(), ValueError(), "co"]
+)
+def test_a_callback_that_says_nothing_sensible_lets_the_deadline_stand(queue: JobQueue, answer: Any) -> None:
+    def callback() -> Any:
+        if isinstance(answer, BaseException):
+            raise answer
+        return no_step() if answer == "a coroutine" else answer
+
+    @job("durable.bad.callback", takes_context=True, timeout=0.05, max_attempts=1)
+    def slow(ctx: JobContext) -> None:
+        ctx.on_timeout(callback)
+        ctx.signal.wait(60)
+
+    job_id = slow.using(alias=queue.alias).enqueue().id
+    burst(queue)
+    assert found(queue, job_id).failure_reason == "timeout"
+    assert EventType.PROLONGED.value not in words(queue, job_id)
+
+
+def test_hostile_lines_are_cleaned_or_dropped(queue: JobQueue) -> None:
+    logger = logging.getLogger("shop.hostile")
+    logger.setLevel(logging.INFO)
+
+    @job("durable.bad.lines", takes_context=True)
+    def lines(ctx: JobContext) -> None:
+        ctx.log(Speechless())
+        ctx.log("x" * 50_000_000)
+        ctx.log("\x00\ud800")
+        ctx.log(None)
+        logger.info("%d", "no number")
+        logger.info("%s", Speechless())
+        logger.info("kept\x00")
+
+    job_id = lines.using(alias=queue.alias).enqueue().id
+    burst(queue)
+    assert found(queue, job_id).status is JobStatus.COMPLETED, found(queue, job_id)
+    kept = [line.message for line in queue.get_job_logs(job_id)]
+    assert (len(kept[1]), kept[2:]) == (4096, ["��", "None", "kept�"])
+
+
+def test_a_waiting_job_can_be_cancelled_and_deleted_and_neither_retried_nor_edited(queue: JobQueue) -> None:
+    @job("durable.bad.waits", takes_context=True)
+    def waits(ctx: JobContext) -> None:
+        ctx.wait_for(hours=1)
+
+    ids = [waits.using(alias=queue.alias).enqueue().id for _ in range(2)]
+    burst(queue)
+    before = words(queue, ids[0])
+    assert not queue.retry_job(ids[0])
+    assert not queue.edit_job(ids[0], priority=5)
+    assert words(queue, ids[0]) == before
+    with pytest.raises(JobStateError):
+        queue.retry_job(ids[0], strict=True)
+    assert queue.cancel_job(ids[0])
+    assert queue.delete_job(ids[1])
+    assert queue.get_job_steps(ids[1]) == []
+    with pytest.raises(JobNotFound):
+        queue.cancel_job(ids[1], strict=True)
