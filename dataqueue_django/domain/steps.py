@@ -7,7 +7,7 @@ from typing import Any
 from ..exceptions import InvalidPayload, InvalidStep, shown
 from .options import plain
 from .portable import is_plain_text, portable
-from .records import JSON, Step, StepKind
+from .records import JSON, Step, StepKind, Token
 from .transitions import Execution
 
 LONGEST_NAME = 255
@@ -25,6 +25,11 @@ def step_name(given: Any) -> str:
 
 def step_result(name: str, value: Any) -> JSON:
     """Return what a step returned as it is recorded and as each replay gets it; raises InvalidStep if it is no JSON."""
+    if isinstance(value, Token):
+        raise InvalidStep(
+            f"Step {shown(name)} returned a token, which is no JSON; expected its id, or create_token() without a step "
+            "around it, which is recorded by itself."
+        )
     try:
         return portable(value, f"the result of step {shown(name)}")
     except InvalidPayload as why:

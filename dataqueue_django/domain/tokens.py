@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 from ..exceptions import InvalidAnswer, InvalidPayload, InvalidToken, PayloadTooLarge, shown
 from .changes import AHEAD, After, Alternatives, Change, Verb
+from .filters import JobFilter
 from .options import plain, tag_list
 from .portable import is_plain_text, portable
 from .records import JSON, EventType, JobStatus, Kind, Token, TokenStatus
@@ -111,6 +113,11 @@ def all_awake(id: str) -> Alternatives:
     return (Change(verb=Verb.CLOSE, kind=Kind.TOKEN, id=id, guard={"status": CLOSED}, set={"due_at": None}),)
 
 
+def waiting_for(ids: Collection[str]) -> JobFilter:
+    """Return which jobs wait for one of these tokens."""
+    return JobFilter(statuses=(JobStatus.WAITING,), wait_token_ids=tuple(ids))
+
+
 def is_over(token: Token, now: datetime) -> bool:
     """Return whether a token's time is up although it was not closed yet."""
     return token.status is TokenStatus.WAITING and token.timeout_at is not None and token.timeout_at <= now
@@ -120,6 +127,11 @@ def outcome(token: Token) -> JSON:
     """Return what a closed token means to those who waited for it."""
     if token.status is TokenStatus.COMPLETED:
         return {"ok": True, "output": token.output, "completed_by": token.completed_by}
+    return timed_out()
+
+
+def timed_out() -> dict[str, JSON]:
+    """Return what a token whose time was up means to those who waited for it."""
     return {"ok": False, "error": TIMED_OUT}
 
 

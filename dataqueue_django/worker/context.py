@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 
+from ..domain.options import plain
 from ..domain.portable import portable
 from ..domain.records import JSON, ClaimedJob, Token
 from ..domain.transitions import UNSET
 from ..exceptions import InvalidOutput, InvalidPayload, InvalidProgress, InvalidStep, did_you_mean, shown
 from ..queue.base import QueueBase
 from .deadline import Deadline
-from .history import History, TokenResult
+from .history import Beginning, History, TokenResult
 from .reports import Reports
 from .signal import AbortSignal
 from .transactions import NO_TRANSACTIONS, Transactions
@@ -54,8 +56,7 @@ class BaseContext:
         self._queue = queue
         self._job = job
         self._signal = signal
-        self._before = before
-        self._received_at = time.monotonic()
+        self._beginning = Beginning(time.monotonic(), before, os.getpid())
         self._output: JSON = UNSET
         self._lock = Lock()
         self._history: History | None = None
@@ -121,7 +122,7 @@ class BaseContext:
         `level` is a word of `logging`. A line is cut to 4 KiB, and of one execution 1,000 are kept. Raises InvalidStep
         for an unknown level.
         """
-        word = str(level).upper()
+        word = (plain(level) or "").upper()
         if word not in LEVELS:
             near = did_you_mean(word, LEVELS)
             raise InvalidStep(f"The level of a line is {shown(level)}; expected one of {', '.join(LEVELS)}.{near}")
@@ -150,12 +151,15 @@ class BaseContext:
         """What is durable of this execution; most handlers never ask for it."""
         with self._lock:
             if self._history is None:
-                self._history = History(
-                    self._queue, self._job, self._signal, self.reports, self._before, self._received_at
-                )
+                self._history = History(self._queue, self._job, self._signal, self.reports, self._beginning)
                 if self._closed:
                     self._history.close()
             return self._history
+
+    @property
+    def keeps_records(self) -> bool:
+        """Whether what the handler logs by `logging` is kept."""
+        return self._queue.settings.worker.job_logs
 
     @property
     def used_history(self) -> History | None:
@@ -190,8 +194,13 @@ class JobContext(BaseContext):
         done, for what is not; DuplicateStepName for a second step of this name; LeaseLost when the job is not ours any
         more.
         """
-        with self.history.step(name) as step:
-            return cast(T, step.result if step.is_recorded else step.keep(_not_async(function(), function)))
+        _check_step(function, may_be_async=False)
+        step = self.history.open_step(name)
+        if step.is_recorded:
+            return cast(T, step.result)
+        with self.history.running_step():
+            result = _not_async(function(), function)
+        return cast(T, step.keep(result))
 
     def run_atomic(self, name: str, function: Callable[[], T]) -> T:
         """Run a step whose writes to the queue's database commit together with its record: exactly once.
@@ -257,15 +266,13 @@ class AsyncJobContext(BaseContext):
     async def run(self, name: str, function: Callable[[], T]) -> T: ...
     async def run(self, name: str, function: Callable[[], Any]) -> Any:
         """See JobContext.run; `function` may be async or not."""
-        opened = self.history.step(name)
-        step = await _here(opened.__enter__)
-        try:
-            if step.is_recorded:
-                return step.result
+        _check_step(function, may_be_async=True)
+        step = await _here(self.history.open_step, name)
+        if step.is_recorded:
+            return step.result
+        with self.history.running_step():
             called = function() if inspect.iscoroutinefunction(function) else await _here(function)
             return await _here(step.keep, await called if inspect.isawaitable(called) else called)
-        finally:
-            opened.__exit__(None, None, None)
 
     async def run_atomic(self, name: str, function: Callable[[], T]) -> T:
         """See JobContext.run_atomic; `function` is synchronous, since a transaction belongs to one thread."""
@@ -307,11 +314,22 @@ async def _here(function: Callable[..., T], *args: Any) -> T:
     return await sync_to_async(function, thread_sensitive=True)(*args)
 
 
+def _check_step(function: object, *, may_be_async: bool) -> None:
+    if not callable(function):
+        raise InvalidStep(f"run() got {shown(function)}; expected a function without parameters.")
+    if not may_be_async and inspect.iscoroutinefunction(function):
+        raise _is_async(function)
+
+
+def _is_async(function: object) -> InvalidStep:
+    return InvalidStep(f"run() got {shown(function)}, which is async; expected an async handler for async steps.")
+
+
 def _not_async(result: T, function: object) -> T:
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()
-        raise InvalidStep(f"run() got {shown(function)}, which is async; expected an async handler for async steps.")
+        raise _is_async(function)
     return result
 
 

@@ -9,6 +9,8 @@ from datetime import timedelta
 from threading import RLock, Thread
 from typing import Any
 
+from django.db import connections
+
 from ..exceptions import InvalidTimeout, shown
 from ..logs import worker as logger
 
@@ -31,6 +33,7 @@ class Deadline:
         self._callback: Callback | None = None
         self._asked_until: float | None = None
         self._moved: tuple[float, str] | None = None
+        self._is_over = False
 
     @property
     def look_at(self) -> float | None:
@@ -47,11 +50,11 @@ class Deadline:
     def prolong(self, seconds: Any = None, *, why: str = "prolong") -> bool:
         """Set the deadline to `seconds` (or a timedelta) from now, or to the job's timeout; returns whether it was.
 
-        Nothing happens to an execution without a deadline. Raises InvalidTimeout.
+        Nothing happens to an execution without a deadline, or after it. Raises InvalidTimeout.
         """
         length = self._timeout if seconds is None else _length("prolong()", seconds)
         with self._lock:
-            if self._at is None or length is None:
+            if self._at is None or length is None or self._is_over:
                 return False
             self._at, self._asked_until = time.monotonic() + length, None
             first, self._moved = self._moved is None, (length, why)
@@ -75,12 +78,19 @@ class Deadline:
             if self._at is None or now < self._at:
                 return False
             if self._asked_until is not None:
-                return now >= self._asked_until
+                self._is_over = now >= self._asked_until
+                return self._is_over
             if self._callback is None:
+                self._is_over = True
                 return True
             self._asked_until = now + ANSWER_WITHIN
             Thread(target=self._ask, args=(self._callback,), name="dataqueue-on-timeout", daemon=True).start()
             return False
+
+    def give_back(self, moved: tuple[float, str]) -> None:
+        """Undo `unsaved`: it could not be stored; a later move counts more."""
+        with self._lock:
+            self._moved = self._moved or moved
 
     def unsaved(self) -> tuple[float, str] | None:
         """Return by how much the deadline was last moved and why, if that is not stored yet, and count it as stored."""
@@ -91,9 +101,11 @@ class Deadline:
     def _ask(self, callback: Callback) -> None:
         try:
             more = _wanted(callback())
-        except Exception:
+        except BaseException:
             logger.exception("a callback of on_timeout() gave no answer; the deadline stands")
             more = None
+        finally:
+            connections.close_all()  # this thread ends
         with self._lock:
             waited = self._asked_until
             if waited is None:  # the handler itself has moved the deadline meanwhile
@@ -108,6 +120,8 @@ class Deadline:
 
 def _wanted(given: Any) -> float | None:
     """Return for how long a callback wants to go on; None, zero and less mean that it does not."""
+    if inspect.iscoroutine(given):
+        given.close()
     number = given.total_seconds() if isinstance(given, timedelta) else given
     if number is None or (isinstance(number, int | float) and number <= 0):
         return None

@@ -7,6 +7,7 @@ in the handler's thread for synchronous code.
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,14 +15,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
-from ..domain.changes import SPAWNED, After, Change
-from ..domain.options import JobOptions
-from ..domain.records import JSON, ClaimedJob, EventType, Kind, NewJob, Step, StepKind, Token
+from ..domain.changes import SPAWNED, After, Change, Committed
+from ..domain.records import JSON, ClaimedJob, EventType, Kind, Step, StepKind, Token
 from ..domain.steps import MOST_STEPS, recorded, step_name, step_result
-from ..domain.tokens import new_token, outcome, token_id
+from ..domain.tokens import new_token, outcome, timed_out, token_id
 from ..domain.transitions import Execution, complete, record
 from ..domain.waits import Wait, WaitKind, check_same, wait_moment, wait_seconds
 from ..exceptions import (
@@ -33,27 +33,16 @@ from ..exceptions import (
     TokenNotFound,
     shown,
 )
-from ..handlers import Handler
 from ..handlers.answers import schema_of
-from ..queue.base import QueueBase, described, tell_of
+from ..queue.base import QueueBase, tell_of
 from .recorder import Recorder
 from .reports import Reports
 from .signal import AbortSignal
+from .spawning import Spawnable, described_job
 from .suspension import Suspend
 from .transactions import Transactions
 
 _in_step: ContextVar[bool] = ContextVar("dataqueue_in_step", default=False)
-
-
-class Spawnable(Protocol):
-    """What `@job` and `using` make."""
-
-    @property
-    def handler(self) -> Handler: ...
-    @property
-    def options(self) -> JobOptions: ...
-    @property
-    def alias(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +58,15 @@ class TokenResult:
     completed_by: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where an execution began: when this process got the job (monotonic), in which transactions, in which process."""
+
+    received_at: float
+    transactions: Transactions
+    process: int
+
+
 class History:
     """What one execution has recorded, and may record."""
 
@@ -78,16 +76,14 @@ class History:
         job: ClaimedJob,
         signal: AbortSignal,
         reports: Reports,
-        before: Transactions,
-        received_at: float,
+        beginning: Beginning,
     ) -> None:
         self._queue = queue
         self._store = queue.store
         self._job = job
         self._run = Execution.of(job)
         self._recorder = Recorder(queue, self._run, signal, reports)
-        self._received_at = received_at
-        self._transactions = before
+        self._beginning = beginning
         self._lock = RLock()
         self._steps: dict[tuple[StepKind, str], Step] | None = {} if job.claim_seq == 1 else None
         self._names: set[str] = set()
@@ -107,22 +103,22 @@ class History:
 
     # -- steps
 
-    @contextmanager
-    def step(self, name: str, what: str = "run()") -> Iterator[_Open]:
-        """Open a step: it knows whether it is recorded already, and otherwise takes its result."""
+    def open_step(self, name: str, what: str = "run()") -> OpenStep:
+        """Return a step by its name: it knows whether it is recorded already."""
         key = self._begin_step(name, what)
-        found = self._known().get((StepKind.STEP, key))
-        if found is not None:
-            yield _Open(self, key, found)
-            return
+        return OpenStep(self, key, self._known().get((StepKind.STEP, key)))
+
+    @contextmanager
+    def running_step(self) -> Iterator[None]:
+        """While a step's function runs, in the caller's own context: no wait may begin."""
         with self._lock:
             self._in_flight += 1
         outer = _in_step.get()
         _in_step.set(True)
         try:
-            yield _Open(self, key, None)
+            yield
         finally:
-            _in_step.set(outer)  # no reset: an async step may end in another context than it began in
+            _in_step.set(outer)
             with self._lock:
                 self._in_flight -= 1
 
@@ -136,19 +132,20 @@ class History:
         """Run a step in one transaction with its record."""
         what = "run_atomic()"
         self._check_function(function, what)
-        with self.step(name, what) as step:
-            if step.is_recorded:
-                return step.result
+        step = self.open_step(name, what)
+        if step.is_recorded:
+            return step.result
 
-            def work() -> tuple[JSON, Change]:
-                result = step_result(name, _plain(function(), what))
-                return result, record(self._run, recorded(self._run, StepKind.STEP, name, result))
+        def work() -> tuple[JSON, Change]:
+            result = step_result(name, _plain(function(), what))
+            return result, record(self._run, recorded(self._run, StepKind.STEP, step.name, result))
 
+        with self.running_step():
             result, change = self._recorder.in_one_transaction(
-                what, work, lambda: self._is_recorded(StepKind.STEP, name)
+                what, work, lambda: self._is_recorded(StepKind.STEP, step.name)
             )
-            self._remember(change)
-            return result
+        self._remember(change)
+        return result
 
     def atomic_finish(self, function: Callable[[], Any], given: Callable[[Any], JSON]) -> JSON:
         """Run a function in one transaction with the completion of the job; `given` is the job's output."""
@@ -186,6 +183,8 @@ class History:
         brought = None if before is None else before.result.get("outcome")
         if brought is None:
             found: Token | None = self._recorder.reading(lambda: self._store.fetch(Kind.TOKEN, str(wait.token_id)))
+            if found is None and before is not None:  # it went with the job that made it, and had timed out before
+                return TokenResult(**timed_out())
             if found is None:
                 raise TokenNotFound(f"wait_for_token() got {shown(wait.token_id)}; there is no such token.")
             if not found.is_closed:
@@ -210,19 +209,19 @@ class History:
     def spawn(self, job: Spawnable | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Add a job with a record of it, or return the id of the one that was added at this place before."""
         self._begin_durable("spawn()")
-        spec = self._described(job, args, kwargs)
+        spec = described_job(self._queue, job, args, kwargs)
         place = self._next_place(StepKind.SPAWN)
         before = self._known().get((StepKind.SPAWN, place))
         if before is None:
             self._check_room()
             result = {"jobType": spec.job_type, "jobId": SPAWNED}
             step = recorded(self._run, StepKind.SPAWN, place, result)
-            is_new = self._recorder.commit(
+            answer = self._recorder.commit(
                 record(self._run, step, spawn=spec), lambda: self._is_recorded(StepKind.SPAWN, place)
             )
-            before = next(one for one in self._read_steps() if (one.kind, one.name) == (StepKind.SPAWN, place))
+            before = self._spawned(step, answer)
             self._remember_steps(before)
-            if is_new:
+            if answer is not None:
                 tell_of(self._queue, [(before.result["jobId"], spec)])
         elif before.result["jobType"] != spec.job_type:
             raise self._violated(
@@ -233,6 +232,12 @@ class History:
             )
         return int(before.result["jobId"])
 
+    def _spawned(self, step: Step, answer: Committed | None) -> Step:
+        """Return the record of a spawned job with its id; from the store if the answer that said it was lost."""
+        if answer is not None:
+            return replace(step, result={**step.result, "jobId": answer.spawned})
+        return next(one for one in self._read_steps() if (one.kind, one.name) == (step.kind, step.name))
+
     # -- what is allowed
 
     def check(self) -> None:
@@ -240,14 +245,16 @@ class History:
         if self.suspension is not None:
             raise Suspend
         if self.violation is not None:
-            raise self.violation
+            raise self.violation.with_traceback(None)  # which would grow with each time
+        if self._beginning.process != os.getpid():
+            raise ContextClosed(f"This context belongs to process {self._beginning.process}, and this is a copy of it.")
         if self._closed:
             done = "has completed its job" if self.finished is not None else "has ended"
             raise ContextClosed(f"This context is used after its handler {done}; job {self._job.id} goes on without.")
 
     def _begin_durable(self, what: str) -> None:
         self.check()
-        self._transactions.refuse(what)
+        self._beginning.transactions.refuse(what)
 
     def _begin_step(self, name: Any, what: str) -> str:
         self._begin_durable(what)
@@ -312,13 +319,14 @@ class History:
             self._suspend(wait)
 
     def _suspend(self, wait: Wait) -> None:
-        self._check_room()
+        if (StepKind.WAIT, str(wait.place)) not in self._known():
+            self._check_room()
         self.suspension = wait
         raise Suspend
 
     def _now(self) -> datetime:
         """The store's time, or a little less: as far as is known from the claim."""
-        return self._job.locked_at + timedelta(seconds=time.monotonic() - self._received_at)
+        return self._job.locked_at + timedelta(seconds=time.monotonic() - self._beginning.received_at)
 
     # -- reading and writing
 
@@ -374,23 +382,9 @@ class History:
         for step in steps:
             known[step.kind, step.name] = step
 
-    def _described(self, job: Spawnable | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
-        if isinstance(job, str):
-            if len(args) > 1 or (args and kwargs):
-                raise InvalidStep(
-                    "spawn() got more than a payload; expected spawn(job_type, payload) or a job's arguments."
-                )
-            return described(self._queue, job, args[0] if args else kwargs or None, JobOptions())
-        if not hasattr(job, "handler") or not hasattr(job, "options"):
-            raise InvalidStep(f"spawn() got {shown(job)}; expected a function that @job registered, or a job type.")
-        if job.alias not in (self._queue.alias, "default"):
-            raise InvalidStep(f"spawn() got a job for the queue {job.alias!r}; expected one for {self._queue.alias!r}.")
-        payload = job.handler.shape.payload_from(args, kwargs)
-        return described(self._queue, job.handler.job_type, payload, job.options, allow_unknown=True)
-
 
 @dataclass(frozen=True, slots=True)
-class _Open:
+class OpenStep:
     """A step that was begun."""
 
     history: History

@@ -27,7 +27,7 @@ class Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record with the job whose handler logs it."""
         context = _current.get()
-        if context is None or record.name.split(".", 1)[0] == package.name:
+        if context is None or not context.keeps_records or record.name.split(".", 1)[0] == package.name:
             return
         with suppress(Exception):  # as a text that does not fit its arguments
             context.reports.line(record.levelname, self.format(record), record.name)

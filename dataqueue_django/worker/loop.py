@@ -33,7 +33,7 @@ from .leaving import Leaving
 from .mail import ExitCode
 from .membership import Membership
 from .options import ProcessorOptions
-from .outcomes import change_for, timed_out
+from .outcomes import bringing_along, change_for, timed_out
 from .reporting import Reporting
 from .running import Runner
 from .signal import AbortReason
@@ -305,7 +305,7 @@ class WorkerLoop:
             case mail.Ended(run, item):
                 if run.began_at is not None:
                     self._claiming.pace.ran(run.job.job_type, run.seconds)
-                self._close(run, item)
+                self._close(run, bringing_along(item, run.context.reports.unsaved()))
             case mail.Finished(run, item):
                 self._claiming.pace.ran(run.job.job_type, run.seconds)
                 self._forget(run)

@@ -28,6 +28,7 @@ from ..exceptions import (
 from ..handlers import Handler
 from ..logs import worker as logger
 from .context import BaseContext
+from .reports import Report
 from .signal import AbortReason
 from .suspension import is_suspend
 
@@ -98,8 +99,14 @@ Outcome = Ending | Finished
 def change_for(job: ClaimedJob, outcome: Ending, context: BaseContext) -> Alternatives:
     """Return what to commit for an outcome, with the latest progress and the lines of the log that are not stored."""
     report = context.reports.final()
-    item = _change_for(Execution.of(job), outcome, report.progress)
-    return tuple(replace(change, put=(*change.put, *report.lines)) for change in item) if report.lines else item
+    return bringing_along(_change_for(Execution.of(job), outcome, report.progress), report)
+
+
+def bringing_along(item: Alternatives, report: Report) -> Alternatives:
+    """Return an outcome with the lines of a report before its own: those that were taken earlier and came back."""
+    if not report.lines:
+        return item
+    return tuple(replace(change, put=(*report.lines, *change.put)) for change in item)
 
 
 def _change_for(run: Execution, outcome: Ending, progress: dict[str, JSON] | None) -> Alternatives:

@@ -7,6 +7,7 @@ while the lease lasts. After a call whose answer never came the store is asked f
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,9 @@ T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between two tries to reach the store: the first, and at most."""
 
+PATIENCE = 60.0
+"""Seconds for which the store is tried; what lasts longer while the lease is renewed, as a lost table, is no outage."""
+
 Work = Callable[[], tuple[JSON, Change]]
 """What a transaction is to hold, and the change that goes with it."""
 
@@ -46,14 +50,15 @@ class Recorder:
         """Return what `read` finds, as soon as the store can be reached."""
         return self._patiently(lambda _: read())
 
-    def commit(self, change: Change, is_done: Callable[[], bool]) -> bool:
-        """Commit a change; False when an earlier try, whose answer never came, had done so (`is_done` can tell)."""
+    def commit(self, change: Change, is_done: Callable[[], bool]) -> Committed | None:
+        """Commit a change; None when an earlier try, whose answer never came, had done so (`is_done` can tell)."""
 
-        def attempt(unsure: bool) -> bool:
+        def attempt(unsure: bool) -> Committed | None:
             if unsure and self._had_happened(is_done):
-                return False
-            self._check(self._store.commit([(change,)])[0])
-            return True
+                return None
+            [answer] = self._store.commit([(change,)])
+            self._check(answer)
+            return answer
 
         return self._patiently(attempt)
 
@@ -121,11 +126,14 @@ class Recorder:
 
     def _patiently(self, attempt: Callable[[bool], T]) -> T:
         """Call `attempt` until the store can be reached; from the second time on it is told so."""
+        until = time.monotonic() + PATIENCE
         for n in count():
             try:
                 return attempt(n > 0)
             except Exception as error:
                 if not self._store.is_lost_connection(error) or self._store.in_transaction():
+                    raise
+                if time.monotonic() > until:
                     raise
                 self._pause(n, error)
                 self._store.reconnect()

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ..announcing import Announce, is_heard
-from ..domain.changes import Alternatives
+from ..domain.changes import Alternatives, Change, Committed, Verdict
 from ..domain.records import EventType
 from ..domain.transitions import Execution, prolong, write_progress
 from ..stores import Store
@@ -15,6 +15,9 @@ from .reports import Report
 from .slots import Run
 
 EVERY = 0.5
+
+Told = tuple[Run, tuple[float, str] | None, Report]
+"""A run, how its deadline was last moved, and what it reported."""
 
 
 class Reporting:
@@ -49,35 +52,35 @@ class Reporting:
             return
         self._next_at = now + EVERY
         runs, self._waiting = [run for run in self._waiting if run in running], set()
-        for run in runs:
-            self._save_deadline(run)
-        taken = [(run, report) for run in runs if (report := run.context.reports.unsaved())]
+        told = [(run, run.deadline.unsaved(), run.context.reports.unsaved()) for run in runs]
+        taken = [one for one in told if one[1] is not None or one[2]]
         if taken:
-            self._save_reports(taken)
+            self._save(taken)
 
-    def _save_reports(self, taken: list[tuple[Run, Report]]) -> None:
-        items: list[Alternatives] = [
-            (replace(write_progress(Execution.of(run.job), report.progress or {}), put=report.lines),)
-            for run, report in taken
-        ]
+    def _save(self, taken: list[Told]) -> None:
+        items: list[Alternatives] = [(_change(*one),) for one in taken]
+        answers = [Committed(verdict=Verdict.BUSY)] * len(items)
         try:
-            busy = [answer.is_busy for answer in self._store.commit(items, wait=False)]
-        except Exception:
-            busy = [True] * len(items)
-            raise
+            answers = self._store.commit(items, wait=False)
         finally:
-            for (run, report), is_busy in zip(taken, busy, strict=True):
-                if is_busy:
-                    run.context.reports.give_back(report)
-                    self._waiting.add(run)
+            for (run, moved, report), answer in zip(taken, answers, strict=True):
+                if answer.is_busy:
+                    self._give_back(run, moved, report)
+                elif answer.applied and moved is not None and is_heard(EventType.PROLONGED):
+                    job = run.job
+                    self._announce(EventType.PROLONGED, job_id=job.id, job_type=job.job_type, queue=job.queue)
 
-    def _save_deadline(self, run: Run) -> None:
-        moved = run.deadline.unsaved()
-        if moved is None:
-            return
-        seconds, why = moved
-        change = prolong(Execution.of(run.job), seconds, why=why)
-        [answer] = self._store.commit([(change,)], wait=False)
-        if answer.applied and is_heard(EventType.PROLONGED):
-            job = run.job
-            self._announce(EventType.PROLONGED, job_id=job.id, job_type=job.job_type, queue=job.queue)
+    def _give_back(self, run: Run, moved: tuple[float, str] | None, report: Report) -> None:
+        run.context.reports.give_back(report)
+        if moved is not None:
+            run.deadline.give_back(moved)
+        self._waiting.add(run)
+
+
+def _change(run: Run, moved: tuple[float, str] | None, report: Report) -> Change:
+    """What stores it: how the deadline was moved, if it was, with the progress and the lines."""
+    execution, progress = Execution.of(run.job), report.progress or {}
+    if moved is None:
+        return replace(write_progress(execution, progress), put=report.lines)
+    change = prolong(execution, moved[0], why=moved[1])
+    return replace(change, set={**progress, **change.set}, put=report.lines)

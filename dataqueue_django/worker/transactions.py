@@ -12,9 +12,13 @@ from django.db import connections
 from ..exceptions import InTransaction
 
 READS = re.compile(
-    r"\s*(?:/\*.*?\*/\s*)*(SELECT|EXPLAIN|SHOW|PRAGMA|SAVEPOINT|RELEASE|ROLLBACK|SET|VALUES)\b", re.I | re.S
+    r"\s*(?:/\*.*?\*/\s*)*"
+    r"(SELECT|EXPLAIN|SHOW|PRAGMA|BEGIN|COMMIT|SAVEPOINT|RELEASE|ROLLBACK|SET|VALUES)\b",
+    re.I | re.S,
 )
 """How statements begin that change nothing that would have to be undone."""
+
+WITH, WRITES = re.compile(r"\s*WITH\b", re.I), re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.I)
 
 
 class Transactions:
@@ -46,7 +50,7 @@ def writing_only_to(database: str | None, what: str) -> Iterator[None]:
     """Refuse, with InTransaction, statements of the current thread that write to another database than this."""
 
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if READS.match(sql):
+        if READS.match(sql) or (WITH.match(sql) and not WRITES.search(sql)):
             return execute(sql, params, many, context)
         raise InTransaction(
             f"{what} writes to the database {context['connection'].alias!r}, which its transaction on {database!r} "

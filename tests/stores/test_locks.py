@@ -12,8 +12,10 @@ import pytest
 from django.db import connections
 
 from dataqueue_django.domain.changes import Change, Verdict
-from dataqueue_django.domain.records import Claim, EventType, NewJob, Worker
-from dataqueue_django.domain.transitions import Execution, complete, fail, release
+from dataqueue_django.domain.records import Claim, EventType, JobStatus, Kind, NewJob, Token, Worker
+from dataqueue_django.domain.transitions import Execution, complete, fail, park, release
+from dataqueue_django.domain.waits import Wait, WaitKind
+from dataqueue_django.queue.waking import close_due
 from dataqueue_django.stores.base import Store
 from dataqueue_django.testing.contract.base import execution_of
 from dataqueue_django.testing.contract.finishing import BROKEN
@@ -138,3 +140,29 @@ def lock(session: psycopg.Connection[Any], job_id: int) -> None:
 def edit(run: Execution) -> Change:
     """Return a change that takes the portable path."""
     return Change(verb=complete(run).verb, id=run.job_id, set={"priority": 1}, event=EventType.EDITED)
+
+
+@real_transactions("postgres")
+class TestUpkeepOfTokens:
+    """A worker's upkeep of tokens never waits for what somebody else holds."""
+
+    other = TestLocks.other
+
+    @pytest.mark.parametrize("table", ["dataqueue_token", "dataqueue_job"])
+    def test_what_somebody_holds_is_left_for_the_next_time(self, other: Any, table: str) -> None:
+        store = emptied_store("postgres")
+        worker = store.put(Worker(label="w"))
+        store.insert([NewJob(job_type="t")] * 2)
+        jobs = store.claim(Claim(limit=2, worker_id=worker.id, locked_by="w"))
+        for n, job in enumerate(jobs):
+            store.put(Token(id=f"wp_{n}", timeout_at=NOW.replace(year=2020), due_at=NOW.replace(year=2020)))
+            store.commit([park(Execution.of(job), Wait(kind=WaitKind.TOKEN, place=0, token_id=f"wp_{n}"))])
+        held = "'wp_0'" if table == "dataqueue_token" else str(jobs[0].id)
+        other.execute(f"SELECT 1 FROM {table} WHERE id = {held} FOR UPDATE")
+        assert close_due(store)[1] == 1
+        assert [job.status for job in store.get([job.id for job in jobs])] == [JobStatus.WAITING, JobStatus.PENDING]
+        assert store.fetch(Kind.TOKEN, "wp_0").due_at is not None
+        assert store.fetch(Kind.TOKEN, "wp_1").due_at is None
+        other.rollback()
+        assert close_due(store)[1] == 1
+        assert store.get([jobs[0].id])[0].status is JobStatus.PENDING

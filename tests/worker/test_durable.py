@@ -644,3 +644,43 @@ def test_prolong_and_on_timeout_move_the_deadline(queue: JobQueue) -> None:
     why = [e.metadata["reason"] for e in queue.get_job_events(job_id) if e.event_type is EventType.PROLONGED]
     assert why[0] == "prolong"
     assert "on_timeout" in why
+
+
+def test_who_waited_for_the_token_of_a_deleted_job_learns_that_its_time_was_up(queue: JobQueue) -> None:
+    @job("durable.orphan", takes_context=True, max_attempts=1)
+    def orphan(ctx: JobContext, token: str) -> Any:
+        return ctx.wait_for_token(token).error
+
+    @job("durable.token_maker", takes_context=True)
+    def maker(ctx: JobContext) -> None:
+        ctx.wait_for_token(ctx.create_token())
+
+    maker_id = maker.using(alias=queue.alias).enqueue().id
+    burst(queue)
+    [token] = queue.store.find(Kind.TOKEN, job_id=maker_id)
+    job_id = orphan.using(alias=queue.alias).enqueue(token=token.id).id
+    burst(queue)
+    queue.delete_job(maker_id)
+    queue.expire_timed_out_tokens()
+    assert queue.get_token(token) is None
+    burst(queue)
+    assert found(queue, job_id).output == "Token timed out"
+
+
+def test_a_history_that_is_full_can_still_be_waited_in(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataqueue_django.worker.history.MOST_STEPS", 1)
+
+    @job("durable.full", takes_context=True, max_attempts=1)
+    def full(ctx: JobContext) -> None:
+        ctx.wait_for(hours=1)
+        ctx.run("one too many", lambda: 1)
+
+    job_id = full.using(alias=queue.alias).enqueue().id
+    burst(queue)
+    assert queue.cancel_job(job_id)
+    assert queue.retry_job(job_id)
+    burst(queue)
+    assert found(queue, job_id).status is JobStatus.WAITING
+    let_time_pass(queue, job_id)
+    burst(queue)
+    failed_for_good(queue, job_id, FailureReason.INVALID_STEP, "which is the most there can be")

@@ -158,6 +158,7 @@ class PortableStore(Store):
     def delete(self, ids: Collection[int], *, force: bool = False) -> int:
         """See Store.delete."""
         with self._write():
+            self._lock_tokens_of(ids)
             doomed = self._locked(self._jobs().filter(id__in=ids).order_by("id"))
             if not force:
                 doomed = doomed.exclude(status=JobStatus.PROCESSING.value)
@@ -168,6 +169,7 @@ class PortableStore(Store):
         with self._write():
             old = self._jobs().filter(status=status.value, ready_at=None, finished_at__lt=before)
             first = list(old.order_by("finished_at", "id").values_list("id", flat=True)[:limit])
+            self._lock_tokens_of(first)
             # Locked in the order of ids and looked at once more: somebody may have retried one meanwhile.
             doomed = self._locked(old.filter(id__in=first).order_by("id"))
             return self._delete_jobs(list(doomed.values_list("id", flat=True)))
@@ -438,6 +440,11 @@ class PortableStore(Store):
             self._table(model).filter(job_id__in=ids).delete()
         self._jobs().filter(id__in=ids).delete()
         return len(ids)
+
+    def _lock_tokens_of(self, jobs: Collection[int]) -> None:
+        """Lock what jobs have made, before the jobs: whoever completes a token locks it before those that wait."""
+        mine = self._table(TokenRow).filter(job_id__in=jobs).order_by("id")
+        list(self._locked(mine).values_list("id", flat=True))
 
     def _give_up_tokens(self, jobs: Sequence[int]) -> None:
         """Let the open tokens of jobs time out; those that nobody can wait for any more go."""
