@@ -23,7 +23,7 @@ from dataqueue_django.checks import code, databases
 from dataqueue_django.conf import DEFAULT
 from dataqueue_django.domain.records import Worker
 from dataqueue_django.stores.orm import facts
-from tests.harness.workers import ROOT
+from tests.harness.workers import PATIENCE, ROOT
 
 ORM = "dataqueue_django.stores.orm.OrmStore"
 PAGE = ROOT / "docs" / "checks.md"
@@ -265,7 +265,7 @@ def check(folder: Path, files: dict[str, str], *, settings: str = SETTINGS) -> s
         env={"PYTHONPATH": f"{folder}:{ROOT}", "PATH": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from dataqueue_django import GiveUp, JobContext, RetryLater, Snooze, job
 from tests.harness.ledger import BEGIN, END, NOTE, Ledger
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds after which a handler that waits for a file gives up, so that no broken test leaves a process behind."""
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from tests.harness.workers import ROOT, environment
 
-LONGEST = 30.0
+LONGEST = 120.0
 """Seconds after which a child is taken to hang."""
 
 HUNG = -100

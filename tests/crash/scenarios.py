@@ -37,7 +37,7 @@ from tests.harness.ledger import ACKNOWLEDGED, ASKED, Ledger
 
 MANY = 1500
 TOMORROW = timedelta(days=1)
-PATIENCE = 20.0
+PATIENCE = 100.0
 PEER_LEASE_MS = 100
 RELEASE = "release"
 """Jobs that are to be given back wait for this file beside the ledger."""

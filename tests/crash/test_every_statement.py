@@ -67,7 +67,7 @@ def test_a_kill_at_any_statement_loses_nothing(
         _kill_everywhere(campaign, fork_server, alias, name)
     workers.ledger.with_name(RELEASE).touch()
     workers.start("--concurrency", "8").ready()
-    wait_for_rest(store, timeout=120, failing=workers.autopsy)
+    wait_for_rest(store, failing=workers.autopsy)
     assert workers.stop() == [0]
     _verify(campaign, alias, store, Ledger(workers.ledger))
     k10_nothing_left([worker.pid for worker in workers.all], alias)

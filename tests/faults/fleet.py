@@ -13,7 +13,7 @@ from dataqueue_django.domain.options import JobOptions, new_job
 from dataqueue_django.domain.records import EventType, Job, JobEvent, Kind, Worker
 from dataqueue_django.stores.base import Store
 from tests.harness.ledger import BEGIN, END, Ledger
-from tests.harness.workers import WorkerProcess, Workers, wait_until
+from tests.harness.workers import PATIENCE, WorkerProcess, Workers, wait_until
 
 TRIALS = int(os.environ.get("FAULT_TRIALS", "8"))
 """How often each random or repeated fault is injected; `.ci/soak` injects more."""
@@ -40,7 +40,7 @@ def ended(ledger: Ledger, ids: Iterable[int]) -> bool:
 
 
 def wait_for_end(
-    store: Store, ids: Iterable[int], *, what: Callable[[], str] = str, timeout: float = 60.0
+    store: Store, ids: Iterable[int], *, what: Callable[[], str] = str, timeout: float = PATIENCE
 ) -> list[Job]:
     """Wait until jobs have ended for good and return them by id."""
     ids = list(ids)
@@ -75,7 +75,7 @@ def registered(store: Store, *processes: WorkerProcess) -> list[Worker]:
     def rows() -> list[Worker | None]:
         return [live_row(store, process.pid) for process in processes]
 
-    wait_until(lambda: all(rows()), 60, what=lambda: "\n".join(process.output for process in processes))
+    wait_until(lambda: all(rows()), what=lambda: "\n".join(process.output for process in processes))
     return [row for row in rows() if row is not None]
 
 

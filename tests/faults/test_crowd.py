@@ -36,7 +36,7 @@ def test_processes_never_run_one_job_at_once(
     registered(store, *fleet)
     ids = add(store, "ok", count=jobs // 2)
     ids += add(store, "sleep:0.01+ok", count=jobs - len(ids))
-    wait_for_end(store, ids, what=workers.output, timeout=120)
+    wait_for_end(store, ids, what=workers.output)
     assert workers.stop() == [0] * PROCESSES
     entries = ledger.read()
     assert Counter(entry.job for entry in entries if entry.act == BEGIN) == dict.fromkeys(ids, 1)
@@ -111,11 +111,11 @@ def test_sqlite_is_never_locked_for_users_and_workers(
     seconds = 0.2 * TRIALS
     ids, errors = as_users(tmp_path, seconds, "on")
     assert errors == []
-    jobs = wait_for_end(store, ids, what=workers.output, timeout=120)
+    jobs = wait_for_end(store, ids, what=workers.output)
     assert {(job.status, job.attempts, job.crash_count) for job in jobs} == {(JobStatus.COMPLETED, 1, 0)}
     if os.environ.get("FAULT_CONTROL"):
         more, control = as_users(tmp_path, seconds, "off")
-        wait_for_end(store, more, what=workers.output, timeout=120)
+        wait_for_end(store, more, what=workers.output)
         assert control, "the control experiment shows no errors, so this test proves nothing"
         tally(f"control without the receiver: {len(control)} of {len(control) + len(more)} transactions failed")
     assert stop_all(workers) == {0}

@@ -64,7 +64,7 @@ def test_unsupervised(store: PortableStore, workers: Workers, ledger: Ledger, ta
                 current[n] = workers.start("--queues", f"q{n}", "--concurrency", "10", clocks=CLOCKS)
         return all(job.is_terminal for poison, good in trials for job in store.get([poison, *good]))
 
-    wait_until(done, 90, what=workers.output)
+    wait_until(done, what=workers.output)
     for process in workers.running:
         process.ready()
     conclude(store, workers, ledger, trials, tally)
@@ -78,7 +78,7 @@ def conclude(
     tally: Callable[[str], None],
 ) -> None:
     """Wait for all trials, judge each, stop the workers and count."""
-    wait_for_end(store, [id for poison, good in trials for id in (poison, *good)], what=workers.output, timeout=90)
+    wait_for_end(store, [id for poison, good in trials for id in (poison, *good)], what=workers.output)
     for poison, good in trials:
         judge(store, ledger, poison, good)
     assert stop_all(workers) <= {0}
@@ -93,7 +93,7 @@ def test_jobs_that_were_only_held_are_not_charged(
     """Short jobs are claimed ahead of the free slots; those that had not begun go back as if nothing had been."""
     given = ("--processes", "2", "--concurrency", "1")
     workers.start(*given, clocks={"LEASE": 60, "HEARTBEAT": 1, "HOLD": 30})
-    wait_until(lambda: len(store.find(Kind.WORKER)) == 2, 60, what=workers.output)
+    wait_until(lambda: len(store.find(Kind.WORKER)) == 2, what=workers.output)
     lost: set[tuple[int, int]] = set()
     charged: set[tuple[int, int]] = set()
     for _ in range(ROUNDS):

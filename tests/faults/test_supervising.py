@@ -37,7 +37,7 @@ def children(store: PortableStore, supervisor: WorkerProcess, count: int = 2) ->
         pids = {process.pid for process in psutil.Process(supervisor.pid).children()}
         return [row for row in store.find(Kind.WORKER) if row.pid in pids and row.expired_at is None]
 
-    wait_until(lambda: len(rows()) == count, 60, what=lambda: supervisor.output)
+    wait_until(lambda: len(rows()) == count, what=lambda: supervisor.output)
     return rows()
 
 
@@ -111,7 +111,7 @@ def test_signals_reach_the_children_whenever_they_come(
     """Also while the children are still starting."""
     teams = [workers.start("--processes", "2", clocks=LONG) for _ in range(TOGETHER)]
     for n, team in enumerate(teams):
-        wait_until(lambda: "Supervising" in team.output, 60, what=lambda: team.output)  # noqa: B023
+        wait_until(lambda: "Supervising" in team.output, what=lambda: team.output)  # noqa: B023
         time.sleep(0.15 * n)  # the moments
         team.signal(signal.SIGTERM)
     assert [team.wait() for team in teams] == [0] * len(teams), workers.output()

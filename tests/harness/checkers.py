@@ -21,7 +21,7 @@ from dataqueue_django.domain.records import EventType, Job, JobEvent, JobStatus,
 from dataqueue_django.stores.base import Store
 from dataqueue_django.testing.contract.watching import STATUS_AFTER, check_fields, replay
 from tests.harness.ledger import ACKNOWLEDGED, BEGIN, END, Entry, Ledger
-from tests.harness.workers import wait_until
+from tests.harness.workers import PATIENCE, wait_until
 
 EVERYTHING_AT_ONCE = 100_000
 UNCHARGED = frozenset({EventType.RELEASED, EventType.SNOOZED, EventType.WAITING})
@@ -241,7 +241,7 @@ def at_rest(store: Store) -> bool:
     )
 
 
-def wait_for_rest(store: Store, *, timeout: float = 60.0, failing: Callable[[], str] = str) -> None:
+def wait_for_rest(store: Store, *, timeout: float = PATIENCE, failing: Callable[[], str] = str) -> None:
     """Wait until nothing is left to do; a failure shows what is, and the text of `failing`."""
 
     def what() -> str:

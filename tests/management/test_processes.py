@@ -26,7 +26,7 @@ from dataqueue_django.stores.base import chunks
 from dataqueue_django.stores.orm.portable import PortableStore
 from tests.database_urls import url_of
 from tests.harness.fixtures import REAL, alias, store
-from tests.harness.workers import ROOT, environment, wait_until
+from tests.harness.workers import PATIENCE, ROOT, environment, wait_until
 
 __all__ = ["alias", "store"]
 
@@ -44,7 +44,7 @@ def run(url: str, command: str, *options: str, **more: Any) -> subprocess.Comple
     """Run a command on the database at `url` to its end."""
     env = {**environment(url), **more.pop("env", {})}
     given = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, **more}
-    return subprocess.run(arguments(command, *options), cwd=ROOT, env=env, timeout=60, **given)
+    return subprocess.run(arguments(command, *options), cwd=ROOT, env=env, timeout=PATIENCE, **given)
 
 
 def ended(store: PortableStore, count: int, days: float = 40) -> None:
@@ -153,7 +153,7 @@ def test_a_signal_in_the_middle_leaves_whole_batches(
         try:
             wait_until(lambda: store.count()[()] < MANY or process.poll() is not None, every=0.001)
             process.send_signal(signum)
-            code = process.wait(60)
+            code = process.wait(PATIENCE)
         finally:
             process.kill()
             process.wait()
@@ -212,7 +212,7 @@ class Terminal:
         """Wait for the end and return the exit code."""
         self.read()
         os.close(self.screen)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
 
 def test_a_terminal_sees_a_bar(store: PortableStore) -> None:

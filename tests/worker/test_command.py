@@ -17,7 +17,7 @@ from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.stores.orm.sqlite import SqliteStore
 from tests.faults.fleet import add
 from tests.harness.fixtures import REAL
-from tests.harness.workers import ROOT, Workers, environment, wait_until
+from tests.harness.workers import PATIENCE, ROOT, Workers, environment, wait_until
 
 pytestmark = REAL
 
@@ -113,7 +113,7 @@ def test_a_reader_that_is_gone_or_cannot_read_is_no_error(
             stdout=writing if encoding == "utf-8" else subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
     finally:
@@ -144,6 +144,6 @@ def command(url: str, *given: str) -> subprocess.CompletedProcess[Any]:
         env=environment(url),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )

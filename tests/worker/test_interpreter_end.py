@@ -12,7 +12,7 @@ from dataqueue_django.domain.records import JobStatus, Kind
 from dataqueue_django.stores.orm.portable import PortableStore
 from tests.faults.fleet import add
 from tests.harness.fixtures import REAL
-from tests.harness.workers import ROOT, Workers, environment
+from tests.harness.workers import PATIENCE, ROOT, Workers, environment
 
 pytestmark = REAL
 
@@ -107,7 +107,7 @@ def end_while_a_job_runs(
         env=environment(workers.url, ledger=workers.ledger),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert found.returncode == code, found.stderr

@@ -19,7 +19,7 @@ from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker import announcer
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
-from tests.harness.workers import wait_until
+from tests.harness.workers import PATIENCE, wait_until
 from tests.variants import declared
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -212,7 +212,7 @@ def test_a_slow_receiver_stalls_neither_jobs_nor_the_lease(
 
     def slow(**_: Any) -> None:
         stuck.set()
-        let_go.wait(30)
+        let_go.wait(PATIENCE)
 
     @job("signals.any")
     def anything() -> None: ...
@@ -222,7 +222,7 @@ def test_a_slow_receiver_stalls_neither_jobs_nor_the_lease(
     processor = queue.create_processor()
     processor.start_in_background()
     try:
-        assert stuck.wait(20)
+        assert stuck.wait(PATIENCE)
         (row,) = wait_until(lambda: queue.store.find("worker"))
         wait_until(lambda: queue.store.find("worker")[0].beat > row.beat + 20)  # for longer than its lease
         ids = [first, *queue.add_jobs({"job_type": "signals.any", "payload": {}} for _ in range(50))]
@@ -240,7 +240,7 @@ def test_receivers_that_cannot_keep_up_are_told_less(
     let_go, told = threading.Event(), []
 
     def slow(*, job_id: int, **_: Any) -> None:
-        let_go.wait(30)
+        let_go.wait(PATIENCE)
         told.append(job_id)
 
     connect(signals.job_completed, slow)
