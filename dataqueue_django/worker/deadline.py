@@ -88,6 +88,11 @@ class Deadline:
             moved, self._moved = self._moved, None
             return moved
 
+    def give_back(self, moved: tuple[float, str]) -> None:
+        """Undo `unsaved`: it could not be stored. A later move is all that is stored then."""
+        with self._lock:
+            self._moved = self._moved or moved
+
     def _ask(self, callback: Callback) -> None:
         try:
             more = _wanted(callback())

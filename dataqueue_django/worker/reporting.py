@@ -48,9 +48,10 @@ class Reporting:
         if now < self.due_at:
             return
         self._next_at = now + EVERY
-        runs, self._waiting = [run for run in self._waiting if run in running], set()
-        for run in runs:
-            self._save_deadline(run)
+        runs = [run for run in self._waiting if run in running]
+        self._waiting = set(runs)  # until the deadlines are stored, which may raise
+        late = {run for run in runs if not self._save_deadline(run)}
+        self._waiting = late
         taken = [(run, report) for run in runs if (report := run.context.reports.unsaved())]
         if taken:
             self._save_reports(taken)
@@ -71,13 +72,21 @@ class Reporting:
                     run.context.reports.give_back(report)
                     self._waiting.add(run)
 
-    def _save_deadline(self, run: Run) -> None:
+    def _save_deadline(self, run: Run) -> bool:
+        """Store how a run's deadline was moved; returns False when that has to be tried again."""
         moved = run.deadline.unsaved()
         if moved is None:
-            return
+            return True
         seconds, why = moved
         change = prolong(Execution.of(run.job), seconds, why=why)
-        [answer] = self._store.commit([(change,)], wait=False)
-        if answer.applied and is_heard(EventType.PROLONGED):
+        try:
+            [answer] = self._store.commit([(change,)], wait=False)
+        except Exception:
+            run.deadline.give_back(moved)
+            raise
+        if answer.is_busy:
+            run.deadline.give_back(moved)
+        elif answer.applied and is_heard(EventType.PROLONGED):
             job = run.job
             self._announce(EventType.PROLONGED, job_id=job.id, job_type=job.job_type, queue=job.queue)
+        return not answer.is_busy

@@ -7,29 +7,49 @@ attempt, or holder and attempt together.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from dataqueue_django.domain.changes import Add, After, Change, Committed, Verb, Verdict
+from dataqueue_django.domain.changes import SPAWNED, Add, After, Change, Committed, Verb, Verdict
 from dataqueue_django.domain.filters import JobFilter
-from dataqueue_django.domain.records import Claim, EventType, FailureReason, JobStatus, NewJob, Worker
+from dataqueue_django.domain.records import (
+    Claim,
+    EventType,
+    FailureReason,
+    JobLog,
+    JobStatus,
+    Kind,
+    NewJob,
+    StepKind,
+    Worker,
+)
+from dataqueue_django.domain.steps import recorded
+from dataqueue_django.domain.tokens import new_token
 from dataqueue_django.domain.transitions import (
     Execution,
     Fault,
     complete,
     fail,
+    park,
+    prolong,
     reclaim,
+    record,
     release,
     snooze,
     write_progress,
 )
+from dataqueue_django.domain.waits import Wait, WaitKind
 from dataqueue_django.stores.base import Store
-from tests.app.jobs import act
+from tests.app.jobs import act, durable
+from tests.app.models import BusinessRow
 from tests.harness.checkers import Snapshot, check_all, k6_events_replay, k10_claims_are_numbered, overlaps
 from tests.harness.fixtures import REAL
-from tests.harness.ledger import BEGIN, Ledger
+from tests.harness.ledger import BEGIN, NOTE, Ledger
 from tests.harness.workers import Workers, wait_until
 
 pytestmark = REAL
@@ -65,6 +85,28 @@ WAYS_TO_LOSE: dict[str, Loses] = {
     "parked": _parked,
 }
 
+
+def _step(run: Execution) -> Change:
+    return record(run, recorded(run, StepKind.STEP, "late", 1))
+
+
+def _token(run: Execution) -> Change:
+    token = new_token(UUID(int=run.job_id), timeout=60, job_id=run.job_id)
+    return record(run, token, recorded(run, StepKind.TOKEN, "0", token.id))
+
+
+def _spawned(run: Execution) -> Change:
+    step = recorded(run, StepKind.SPAWN, "0", {"jobType": "late", "jobId": SPAWNED})
+    return record(run, step, spawn=NewJob(job_type="late"))
+
+
+def _lines(run: Execution) -> Change:
+    line = JobLog(
+        job_id=run.job_id, created_at=datetime.now(UTC), level="INFO", message="late", claim_seq=run.claim_seq
+    )
+    return replace(write_progress(run, {"progress": 99}), put=(line,))
+
+
 LATE_WRITES: dict[str, Callable[[Execution], Change]] = {
     "complete": lambda run: complete(run, output="zombie"),
     "complete with progress": lambda run: complete(run, progress={"progress": 99}),
@@ -74,6 +116,12 @@ LATE_WRITES: dict[str, Callable[[Execution], Change]] = {
     "snooze": lambda run: snooze(run, 60.0),
     "reclaim": reclaim,
     "progress": lambda run: write_progress(run, {"progress": 99}),
+    "lines of the log": _lines,
+    "step": _step,
+    "token": _token,
+    "spawn": _spawned,
+    "wait": lambda run: park(run, Wait(kind=WaitKind.FOR, place=0, until=After(60.0)))[0],
+    "deadline": lambda run: prolong(run, 60.0, why="prolong"),
 }
 
 ONCE = [(way,) for way in WAYS_TO_LOSE]
@@ -128,9 +176,14 @@ SENDERS: tuple[Callable[[Store, Change], Committed], ...] = (
 
 def _refuses(store: Store, change: Change, send: Callable[[Store, Change], Committed], where: str) -> None:
     """Try a write; nothing that the store shows may change."""
-    before = store.get([change.id]), store.events(change.id)
+    before = _all_of(store, change.id)
     assert send(store, change).verdict is Verdict.LOST, where
-    assert (store.get([change.id]), store.events(change.id)) == before, where
+    assert _all_of(store, change.id) == before, where
+
+
+def _all_of(store: Store, job_id: int) -> tuple[object, ...]:
+    beside = store.count(JobFilter(job_types=("late",))), store.find(Kind.TOKEN)
+    return store.get([job_id]), store.events(job_id), store.steps(job_id), store.logs(job_id), *beside
 
 
 def test_a_worker_that_has_its_own_lost_job_again_stores_only_the_second_result(
@@ -159,4 +212,33 @@ def test_a_worker_that_has_its_own_lost_job_again_stores_only_the_second_result(
     assert job.output == "new"
     assert workers.stop() == [0]
     assert len(overlaps(ledger.read())) == 1
+    check_all(store, ledger)
+
+
+REFUSED = "refused: run, atomic, finish, token, spawn"
+
+
+def test_a_durable_handler_that_has_lost_its_job_changes_nothing(
+    alias: str, store: Store, workers: Workers, ledger: Ledger, tmp_path: Path
+) -> None:
+    """A frozen worker comes back after another one has finished its job, and its handler goes on."""
+    old = tmp_path / "old"
+    added = durable.using(alias=alias, timeout=60).enqueue(acts=[f"run:one+stubborn:{old}+zombie+ok", "run:one+ok:new"])
+    frozen = workers.start("--worker-id", "frozen").ready()
+    wait_until(lambda: ledger.read(NOTE), what=workers.output)
+    wait_until(lambda: store.steps(added.id), what=workers.output)
+    frozen.pause()
+    workers.start("--worker-id", "other")
+    wait_until(lambda: store.get([added.id])[0].is_terminal, what=workers.output)
+    before = _all_of(store, added.id)
+    old.touch()
+    frozen.resume()
+    notes = wait_until(lambda: [e.note for e in ledger.read(NOTE) if e.note.startswith("refused")], what=workers.output)
+    assert workers.stop() == [0, 0]
+    assert notes == [REFUSED]
+    assert _all_of(store, added.id) == before
+    [job] = store.get([added.id])
+    assert (job.status, job.output, job.progress) == (JobStatus.COMPLETED, "new", None)
+    assert not BusinessRow.objects.using(alias).exists()
+    assert store.count() == {(): 1}
     check_all(store, ledger)
