@@ -65,7 +65,7 @@ class Recorder:
         done: tuple[JSON, Change] | None = None
         with self._holding_reports() as taken:
             try:
-                with self._store.transaction():
+                with self._store.transaction(with_users_code=True):
                     self._check_fence()
                     with writing_only_to(self._database, what):
                         value, change = work()

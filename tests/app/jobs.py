@@ -160,7 +160,7 @@ def _refused(ctx: JobContext) -> str:
     ctx.set_progress(99, "late")
     ctx.prolong()
     refused = []
-    for word in ("run:late", "atomic:late", "finish:late", "token:60", "spawn:late"):
+    for word in ("run:late 1", "atomic:late 2", "finish:late 3", "token:60", "spawn:late"):
         name, _, argument = word.partition(":")
         try:
             _one_durable(ctx, name, argument)

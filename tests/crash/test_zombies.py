@@ -44,13 +44,15 @@ from dataqueue_django.domain.transitions import (
     write_progress,
 )
 from dataqueue_django.domain.waits import Wait, WaitKind
+from dataqueue_django.queue.adding import AddedJob
 from dataqueue_django.stores.base import Store
 from tests.app.jobs import act, durable
 from tests.app.models import BusinessRow
 from tests.harness.checkers import Snapshot, check_all, k6_events_replay, k10_claims_are_numbered, overlaps
+from tests.harness.databases import emptied
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import BEGIN, NOTE, Ledger
-from tests.harness.workers import Workers, wait_until
+from tests.harness.workers import Workers, wait_until, workers_on
 
 pytestmark = REAL
 
@@ -221,23 +223,52 @@ REFUSED = "refused: run, atomic, finish, token, spawn"
 def test_a_durable_handler_that_has_lost_its_job_changes_nothing(
     alias: str, store: Store, workers: Workers, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """A frozen worker comes back after another one has finished its job, and its handler goes on."""
-    old = tmp_path / "old"
-    added = durable.using(alias=alias, timeout=60).enqueue(acts=[f"run:one+stubborn:{old}+zombie+ok", "run:one+ok:new"])
-    frozen = workers.start("--worker-id", "frozen").ready()
-    wait_until(lambda: ledger.read(NOTE), what=workers.output)
-    wait_until(lambda: store.steps(added.id), what=workers.output)
-    frozen.pause()
-    workers.start("--worker-id", "other")
-    wait_until(lambda: store.get([added.id])[0].is_terminal, what=workers.output)
-    before = _all_of(store, added.id)
-    old.touch()
-    frozen.resume()
-    notes = wait_until(lambda: [e.note for e in ledger.read(NOTE) if e.note.startswith("refused")], what=workers.output)
-    assert workers.stop() == [0, 0]
-    assert notes == [REFUSED]
-    assert _all_of(store, added.id) == before
+    added = _durable_job(alias, tmp_path / "old")
+    workers.start("--concurrency", "2", clocks=PATIENT)
+    _has_recorded(store, ledger, workers, added.id)
     [job] = store.get([added.id])
+    assert store.commit([(release(Execution.of(job), why="shutdown"),)])[0].applied
+    _comes_back_too_late(alias, store, workers, ledger, added.id, tmp_path / "old")
+
+
+def test_a_durable_handler_of_a_frozen_worker_changes_nothing(db: None, tmp_path: Path) -> None:
+    """On PostgreSQL: a process that is frozen on SQLite may be holding the one write lock."""
+    alias, store = "postgres", emptied("postgres")
+    with workers_on(alias, tmp_path) as workers:
+        ledger, added = Ledger(workers.ledger), _durable_job(alias, tmp_path / "old")
+        frozen = workers.start("--worker-id", "frozen")
+        _has_recorded(store, ledger, workers, added.id)
+        frozen.pause()
+        workers.start("--worker-id", "other")
+        wait_until(lambda: store.get([added.id])[0].is_terminal, what=workers.output)
+        frozen.resume()
+        _comes_back_too_late(alias, store, workers, ledger, added.id, tmp_path / "old")
+
+
+PATIENT = {"LEASE": 20.0}
+"""For a worker that nothing is to happen to, on a busy machine."""
+
+
+def _durable_job(alias: str, path: Path) -> AddedJob:
+    acts = [f"run:one+stubborn:{path}+zombie+ok", "run:one+ok:new"]
+    return durable.using(alias=alias, timeout=60).enqueue(acts=acts)
+
+
+def _has_recorded(store: Store, ledger: Ledger, workers: Workers, job_id: int) -> None:
+    wait_until(lambda: store.steps(job_id), what=workers.output)
+    assert [entry.note for entry in ledger.read(NOTE)] == ["one"]
+
+
+def _comes_back_too_late(alias: str, store: Store, workers: Workers, ledger: Ledger, job_id: int, path: Path) -> None:
+    """The second execution ends; then the first goes on, and everything that it tries is refused."""
+    wait_until(lambda: store.get([job_id])[0].is_terminal, what=workers.output)
+    before = _all_of(store, job_id)
+    path.touch()
+    notes = wait_until(lambda: [e.note for e in ledger.read(NOTE) if e.note.startswith("refused")], what=workers.output)
+    assert set(workers.stop()) == {0}
+    assert notes == [REFUSED]
+    assert _all_of(store, job_id) == before
+    [job] = store.get([job_id])
     assert (job.status, job.output, job.progress) == (JobStatus.COMPLETED, "new", None)
     assert not BusinessRow.objects.using(alias).exists()
     assert store.count() == {(): 1}
