@@ -212,7 +212,10 @@ class History:
             is_new = self._recorder.commit(
                 record(self._run, step, spawn=spec), lambda: self._is_recorded(StepKind.SPAWN, place)
             )
-            before = next(one for one in self._read_steps() if (one.kind, one.name) == (StepKind.SPAWN, place))
+            mine = (one for one in self._read_steps() if (one.kind, one.name) == (StepKind.SPAWN, place))
+            before = next(mine, None)
+            if before is None:  # somebody has deleted the job since
+                raise self._recorder.lost()
             self._remember_steps(before)
             if is_new:
                 self._queue.tell_of([(before.result["jobId"], spec)])
