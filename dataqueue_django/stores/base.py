@@ -242,8 +242,11 @@ class Store(ABC):
         """Return a context in which the current thread talks to the store over a connection of its own."""
         return PrivateSession()
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Return a context in which several calls take effect together, where the store can do that."""
+    def transaction(self, *, with_users_code: bool = False) -> AbstractContextManager[None]:
+        """Return a context in which several calls take effect together, where the store can do that.
+
+        `with_users_code` says that it holds more than calls of the store: then it is as the project's own ones are.
+        """
         return nullcontext()
 
     def reconnect(self) -> None:  # noqa: B027 - most stores have nothing to drop

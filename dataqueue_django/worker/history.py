@@ -236,7 +236,10 @@ class History:
         """Return the record of a spawned job with its id; from the store if the answer that said it was lost."""
         if answer is not None:
             return replace(step, result={**step.result, "jobId": answer.spawned})
-        return next(one for one in self._read_steps() if (one.kind, one.name) == (step.kind, step.name))
+        mine = (one for one in self._read_steps() if (one.kind, one.name) == (step.kind, step.name))
+        if (found := next(mine, None)) is None:  # somebody has deleted the job since
+            raise self._recorder.lost()
+        return found
 
     # -- what is allowed
 

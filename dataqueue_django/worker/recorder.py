@@ -67,11 +67,11 @@ class Recorder:
 
         What is reported meanwhile goes with it. If the answer to the commit never comes, `is_done` decides.
         """
+        self.reading(self._check_fence)  # while nothing was done yet, a broken connection can be renewed
         done: tuple[JSON, Change] | None = None
         with self._holding_reports() as taken:
             try:
-                with self._store.transaction():
-                    self._check_fence()
+                with self._store.transaction(with_users_code=True):
                     with writing_only_to(self._database, what):
                         value, change = work()
                     taken.append(self._reports.all_held())

@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dataqueue_django import GiveUp, JobContext, RetryLater, Snooze, job
+from dataqueue_django import GiveUp, JobContext, RetryLater, Snooze, get_queue, job
+from dataqueue_django.domain.records import Token
+from dataqueue_django.exceptions import LeaseLost
+from tests.app.models import BusinessRow
 from tests.harness.ledger import BEGIN, END, NOTE, Ledger
 
 PATIENCE = 240.0
@@ -44,6 +47,22 @@ async def act_async(ctx: JobContext, acts: list[str]) -> Any:
                     await asyncio.sleep(0.01)
             else:
                 perform(ctx, word)
+
+
+@job("harness.durable", takes_context=True, retry_delay=0.001, retry_backoff="fixed")
+def durable(ctx: JobContext, acts: list[str]) -> Any:
+    """`act` with words that are recorded: what is done at a place is the same in every execution.
+
+    run:name (its effect is a note in the ledger), atomic:name and finish:name (theirs is a row, in the transaction of
+    the record), pause:seconds, token:seconds (make one with that timeout and wait for it), await:token, spawn:act,
+    log:line, prolong. Beside them there are the words of `act`, and zombie: try all of it, and note what was refused.
+    """
+    with Effects(ctx):
+        result = None
+        for word in chosen(ctx, acts).split("+"):
+            name, _, argument = word.partition(":")
+            result = _one_durable(ctx, name, argument)
+        return result
 
 
 class Effects:
@@ -95,13 +114,72 @@ def _one(ctx: JobContext, name: str, argument: str) -> Any:
         case "progress":
             ctx.set_progress(float(argument), f"at {argument}")
         case "note":
-            if (ledger := Ledger.of_process()) is not None:
-                ledger.write(NOTE, job=ctx.job.id, claim_seq=ctx.job.claim_seq, note=argument)
+            _note(ctx, argument)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case _:
             raise LookupError(f"no act is called {name!r}")
     return None
+
+
+def _one_durable(ctx: JobContext, name: str, argument: str) -> Any:
+    match name:
+        case "run":
+            return ctx.run(argument, lambda: _note(ctx, argument))
+        case "atomic":
+            return ctx.run_atomic(argument, lambda: _row(ctx, argument))
+        case "finish":
+            ctx.atomic_finish(lambda: _row(ctx, argument))
+        case "pause":
+            ctx.wait_for(float(argument))
+        case "token":
+            return _answer(ctx, ctx.create_token(timeout=float(argument)))
+        case "await":
+            return _answer(ctx, argument)
+        case "spawn":
+            return ctx.spawn(act.using(queue=ctx.job.queue), acts=[argument])
+        case "log":
+            ctx.log(argument)
+        case "prolong":
+            ctx.prolong()
+        case "zombie":
+            _note(ctx, f"refused: {_refused(ctx)}")
+        case _:
+            return _one(ctx, name, argument)
+    return None
+
+
+def _answer(ctx: JobContext, token: Token | str) -> Any:
+    result = ctx.wait_for_token(token)
+    return result.output if result.ok else result.error
+
+
+def _refused(ctx: JobContext) -> str:
+    """Do everything that is recorded, and tell what raised LeaseLost."""
+    ctx.log("late")
+    ctx.set_progress(99, "late")
+    ctx.prolong()
+    refused = []
+    for word in ("run:late 1", "atomic:late 2", "finish:late 3", "token:60", "spawn:late"):
+        name, _, argument = word.partition(":")
+        try:
+            _one_durable(ctx, name, argument)
+        except LeaseLost:
+            refused.append(name)
+    return ", ".join(refused)
+
+
+def _note(ctx: JobContext, what: str) -> str:
+    if (ledger := Ledger.of_process()) is not None:
+        ledger.write(NOTE, job=ctx.job.id, claim_seq=ctx.job.claim_seq, note=what)
+    return what
+
+
+def _row(ctx: JobContext, what: str) -> str:
+    """Write a row where the queue is, in the transaction that is open there."""
+    database = str(get_queue().settings.database)
+    BusinessRow.objects.using(database).create(note=what, job_id=ctx.job.id)
+    return what
 
 
 def _wait_for(ctx: JobContext, path: Path, *, deaf: bool) -> None:

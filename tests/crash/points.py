@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """What to do at a point: kill the process before or after it, or (after it) lose its answer."""
+    """What to do at a point: kill the process before or after it, or lose the connection there."""
 
     point: Point
     side: str

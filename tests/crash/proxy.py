@@ -22,6 +22,7 @@ class CuttingProxy:
         self._cuts = cuts
         self._lock = threading.Lock()
         self.count = 0
+        self.limit = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._closing = False

@@ -11,25 +11,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
 
-from dataqueue_django import get_queue
+from dataqueue_django import Completion, get_queue
 from dataqueue_django.domain.filters import JobFilter, Order
 from dataqueue_django.domain.liveness import expire
-from dataqueue_django.domain.records import Claim, FailureReason, Job, JobStatus, Kind, Worker
+from dataqueue_django.domain.records import Claim, FailureReason, Job, JobStatus, Kind, StepKind, Token, Worker
+from dataqueue_django.domain.tokens import new_token
 from dataqueue_django.domain.transitions import Execution, Fault, fail, write_progress
 from dataqueue_django.models import Job as JobRow
 from dataqueue_django.models import JobTag as TagRow
 from dataqueue_django.models import Worker as WorkerRow
-from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue import JobQueue, waking
 from dataqueue_django.queue.taking_back import take_back
 from dataqueue_django.stores.base import Store
 from dataqueue_django.testing.contract.watching import replay
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
-from tests.app.jobs import act
+from tests.app.jobs import act, durable
 from tests.app.models import BusinessRow
 from tests.crash.points import UNSEEN, Trap, Watch, normalised
 from tests.harness.checkers import Snapshot
@@ -39,6 +41,10 @@ MANY = 1500
 TOMORROW = timedelta(days=1)
 PATIENCE = 100.0
 PEER_LEASE_MS = 100
+ANSWER = "answered"
+LONG_ENOUGH = 3.0
+"""Seconds after which a token times out that is meant to be completed: only where nobody is left to do so."""
+
 RELEASE = "release"
 """Jobs that are to be given back wait for this file beside the ledger."""
 
@@ -73,17 +79,29 @@ class Trial:
         label: str = "victim",
         until: Callable[[], bool] | None = None,
         at_once: bool = False,
+        meanwhile: Callable[[], object] = lambda: None,
         **clocks: float,
     ) -> None:
-        """Run a worker here until this queue's jobs have ended, or another condition; `at_once` gives jobs back."""
+        """Run a worker here until this queue's jobs have ended, or another condition; `at_once` gives jobs back.
+
+        What is done `meanwhile`, again and again, is somebody else's doing, and not looked at.
+        """
         given = get_queue()
         settings = replace(given.settings, worker=replace(given.settings.worker, **clocks))
         queue = JobQueue(given.store, settings, given.handlers, given.notifier)
         processor = WorkerLoop(queue, ProcessorOptions(worker_id=label, queues=(self.queue,), concurrency=2))
         end = processor.give_back if at_once else processor.stop
-        observer = threading.Thread(target=_observe, args=(until or self.all_ended, end), name=UNSEEN, daemon=True)
+        observer = threading.Thread(
+            target=_observe, args=(until or self.all_ended, meanwhile, end), name=UNSEEN, daemon=True
+        )
         observer.start()
         processor.run()
+
+    def enqueue_durable(self, *acts: str, **options: Any) -> int:
+        """Add one job that does `acts`, each claim the next of them, and is recorded."""
+        found = durable.using(queue=self.queue, **{"max_attempts": 20, **options}).enqueue(acts=list(acts))
+        self.ledger.write(ACKNOWLEDGED, job=found.id, note=self.queue)
+        return found.id
 
     def jobs(self) -> list[Job]:
         """Return this queue's jobs."""
@@ -93,16 +111,28 @@ class Trial:
         """Return whether nothing is left to do in this queue."""
         return all(job.is_terminal for job in self.jobs())
 
+    def tokens(self) -> list[Token]:
+        """Return the open tokens for which jobs of this queue wait."""
+        waiting = {job.wait_token_id for job in self.jobs() if job.status is JobStatus.WAITING}
+        found = (self.store.fetch(Kind.TOKEN, id) for id in waiting if id is not None)
+        return [token for token in found if token is not None and not token.is_closed]
+
+    def complete_tokens(self) -> None:
+        """Answer what this queue's jobs wait for."""
+        for token in self.tokens():
+            get_queue().complete_token(token, ANSWER)
+
     def is_running(self) -> bool:
         """Return whether a handler of this queue has begun."""
         ids = {job.id for job in self.jobs()}
         return bool(ids & self.ledger.jobs("begin"))
 
 
-def _observe(condition: Callable[[], bool], then: Callable[[], None]) -> None:
+def _observe(condition: Callable[[], bool], meanwhile: Callable[[], object], then: Callable[[], None]) -> None:
     until = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < until:
-        time.sleep(0.003)
+        meanwhile()
+        time.sleep(0.01)
     then()
 
 
@@ -346,6 +376,84 @@ def _asked_or_not(queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
         assert untouched or job.is_terminal, snapshot.describe([job.id])
 
 
+def _steps(trial: Trial) -> None:
+    """A step, what is reported beside it, a deadline that moves, a wait, and the replay."""
+    trial.enqueue_durable("run:one+log:line+progress:30+prolong+sleep:0.05+pause:0.01+run:two+ok", timeout=30)
+    trial.arm()
+    trial.work()
+
+
+def _late_again(trial: Trial) -> None:
+    """Lines of a second execution, which are trimmed to the newest."""
+    trial.enqueue_durable("log:first+run:one+fail", "log:second+sleep:0.05+run:one+ok")
+    trial.arm()
+    trial.work()
+
+
+def _answered(trial: Trial) -> None:
+    trial.enqueue_durable("run:one+token:2+ok")
+    trial.arm()
+    trial.work(meanwhile=trial.complete_tokens)
+
+
+def _unanswered(trial: Trial) -> None:
+    trial.enqueue_durable("token:0.02+run:one+ok")
+    trial.arm()
+    trial.work(reap_every=0.03)
+
+
+def _spawning(trial: Trial) -> None:
+    trial.enqueue_durable("spawn:ok+pause:0.01+spawn:ok+ok")
+    trial.arm()
+    trial.work()
+
+
+def _spawned_once(queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+    """The spawned jobs are those that their parents' steps name."""
+    spawned = {job.id for job in jobs if job.job_type == act.handler.job_type}
+    steps = [step for job in jobs for step in snapshot.steps.get(job.id, ()) if step.kind is StepKind.SPAWN]
+    named = [step.result["jobId"] for step in steps]
+    assert sorted(named) == sorted(spawned), snapshot.describe(job.id for job in jobs)
+    assert len(named) == 2 * (len(jobs) - len(spawned))
+    DONE(queue, jobs, snapshot)
+
+
+def _answering(trial: Trial) -> None:
+    """What a web request does: completes a token, alone and together with a row of its own."""
+    waking.LOT = 1
+    first = get_queue().create_token(timeout=LONG_ENOUGH)
+    second = get_queue().create_token(timeout=LONG_ENOUGH)
+    for token in (first, first, second, second):
+        trial.enqueue_durable(f"await:{token.id}+run:one+ok")
+    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()))
+    trial.arm()
+    get_queue().complete_token(first, ANSWER)
+    with transaction.atomic():
+        if get_queue().complete_token(second, ANSWER, actor=trial.queue):
+            BusinessRow.objects.create(note=f"{trial.queue} {second.id}")
+
+
+def _row_and_answer(alias: str, queue: str) -> None:
+    """A row is there if and only if the token was completed with it."""
+    rows = BusinessRow.objects.using(alias).filter(note__startswith=f"{queue} wp_").values_list("note", flat=True)
+    tokens = get_queue(alias).store.find(Kind.TOKEN, completed_by=queue)
+    assert sorted(rows) == sorted(f"{queue} {token.id}" for token in tokens)
+
+
+def _timing_out(trial: Trial) -> None:
+    """What a cron job does: closes the tokens whose time is up, one lot after the other."""
+    waking.LOT = 1
+    token = get_queue().create_token(timeout=0.3)
+    for _ in range(2):
+        trial.enqueue_durable(f"await:{token.id}+run:one+ok")
+    trial.enqueue_durable(f"await:{get_queue().create_token(timeout=0.3).id}+ok")
+    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()), reap_every=60.0)
+    trial.arm()
+    until = time.monotonic() + PATIENCE
+    while trial.tokens() and time.monotonic() < until:
+        get_queue().expire_timed_out_tokens()
+
+
 BROKEN = Fault(reason=FailureReason.HANDLER_ERROR, type="ValueError", message="broken")
 
 
@@ -356,6 +464,8 @@ def _housekeeping(trial: Trial) -> None:
     gone = [later.enqueue(acts=["ok"]).id for _ in range(2)]
     kept = act.using(queue=trial.queue).enqueue(acts=["ok"]).id
     peer = store.put(Worker(label="gone"))
+    made, answered = (store.put(new_token(uuid4(), job_id=gone[0])) for _ in range(2))
+    assert get_queue().complete_token(answered)
     trial.arm()
     claim = Claim(limit=1, worker_id=peer.id, locked_by="nobody", queues=(trial.queue,))
     store.would_find(claim)
@@ -363,6 +473,7 @@ def _housekeeping(trial: Trial) -> None:
     assert store.count(JobFilter(queues=(trial.queue,)))[()] == 3
     store.count(by=("status",))
     store.backlogs()
+    store.fetch(Kind.TOKEN, made.id)
     store.delete(gone)
     store.delete([kept])
     store.delete_events(before=now - TOMORROW)
@@ -372,6 +483,8 @@ def _housekeeping(trial: Trial) -> None:
     store.get([kept])
     store.outcome_of(kept, 1)
     store.events(kept)
+    store.steps(kept)
+    store.logs(kept)
 
 
 DONE = all_are(JobStatus.COMPLETED)
@@ -421,6 +534,43 @@ def _lost_while_giving_back(trial: Trial) -> None:
     trial.work(until=trial.is_running, drain=0.02)
 
 
+def _lost_while_recording(trial: Trial) -> None:
+    """Steps of every kind, whose answers are lost in a first and in a second execution."""
+    trial.enqueue_durable(f"{RECORDING}+pause:0.01+{RECORDING.replace('1', '2')}+ok:last")
+    trial.arm()
+    trial.work()
+
+
+def _lost_while_waiting(trial: Trial) -> None:
+    trial.enqueue_durable("run:before1+token:3+run:between1+token:3+pause:0.01+ok:last")
+    trial.arm()
+    trial.work(meanwhile=trial.complete_tokens)
+
+
+def _lost_while_finishing(trial: Trial) -> None:
+    trial.enqueue_durable("atomic:a1+log:line+progress:9+finish:f1")
+    trial.arm()
+    trial.work()
+
+
+def _lost_while_answering(trial: Trial) -> None:
+    """Whoever completes a token and hears nothing does it again."""
+    token = get_queue().create_token(timeout=60)
+    for _ in range(2):
+        trial.enqueue_durable(f"await:{token.id}+ok:last")
+    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()))
+    trial.arm()
+    for _ in range(3):
+        try:
+            assert get_queue().complete_token(token, ANSWER) in (Completion.COMPLETED, Completion.ALREADY_COMPLETED)
+            break
+        except DatabaseError:
+            connection.close()
+    trial.work()
+
+
+RECORDING = "run:r1+atomic:a1+spawn:ok+log:line+progress:5"
+
 LOSSES: dict[str, Callable[[Trial], None]] = {
     "enqueue with a key": _lost_while_enqueueing,
     "error and retry": _lost_while_retrying,
@@ -430,6 +580,10 @@ LOSSES: dict[str, Callable[[Trial], None]] = {
     "give-back": _lost_while_giving_back,
     "registration and heartbeat": _membership,
     "reclaim": _reclaim,
+    "steps": _lost_while_recording,
+    "waits": _lost_while_waiting,
+    "atomic_finish": _lost_while_finishing,
+    "complete_token": _lost_while_answering,
 }
 
 
@@ -454,8 +608,48 @@ SCENARIOS: dict[str, Scenario] = {
     "reclaim": Scenario(act=_reclaim, verify=DONE),
     "other claims": Scenario(act=_other_claims, verify=DONE),
     "what people ask": Scenario(act=_asked, verify=_asked_or_not, quick=_rows_agree),
+    "steps and a wait": Scenario(act=_steps, verify=DONE),
+    "lines of two executions": Scenario(act=_late_again, verify=DONE),
+    "token answered": Scenario(act=_answered, verify=DONE),
+    "token unanswered": Scenario(act=_unanswered, verify=DONE),
+    "spawn": Scenario(act=_spawning, verify=_spawned_once),
+    "complete_token": Scenario(act=_answering, verify=DONE, quick=_row_and_answer),
+    "expire_timed_out_tokens": Scenario(act=_timing_out, verify=DONE),
     "housekeeping": Scenario(act=_housekeeping, verify=_left_or_gone),
 }
+
+
+def durable_trial(queue: str, traps: list[str], again: bool = False) -> dict[str, Any]:
+    """Work on durable jobs with others around; `again` goes on with those that a killed process left."""
+    return _watched(_go_on if again else _begin_durable, queue, Watch([Trap.from_json(text) for text in traps]))
+
+
+def _begin_durable(trial: Trial) -> None:
+    trial.enqueue_durable(EFFECTS)
+    trial.enqueue("fail", "ok")
+    trial.arm()
+    _work_durably(trial)
+
+
+def _go_on(trial: Trial) -> None:
+    """As upkeep does once the lease of the dead is over; its jobs are known to be theirs by the label."""
+    for dead in trial.store.find(Kind.WORKER, label=_label(trial), expired_at=None):
+        trial.store.commit([(expire(dead.id),)])
+        take_back(trial.store, dead.id)
+    trial.arm()
+    _work_durably(trial)
+
+
+def _work_durably(trial: Trial) -> None:
+    trial.work(label=_label(trial), meanwhile=trial.complete_tokens)
+
+
+def _label(trial: Trial) -> str:
+    return f"victim {trial.queue}"
+
+
+EFFECTS = "run:r1+atomic:a1+log:line+pause:0.01+run:r2+atomic:a2+spawn:ok+token:2+progress:50+atomic:a3+finish:f"
+"""Three executions, with effects in each of them."""
 
 
 def dies_at_work(name: str) -> None:
@@ -469,4 +663,15 @@ def comes_back(name: str) -> None:
     Trial(name, Watch()).work(label=name)
 
 
-__all__ = ["LOSSES", "SCENARIOS", "Scenario", "Trial", "comes_back", "dies_at_work", "lost_answer", "trial"]
+__all__ = [
+    "EFFECTS",
+    "LOSSES",
+    "SCENARIOS",
+    "Scenario",
+    "Trial",
+    "comes_back",
+    "dies_at_work",
+    "durable_trial",
+    "lost_answer",
+    "trial",
+]

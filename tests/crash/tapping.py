@@ -21,11 +21,11 @@ BEFORE, AFTER = "before", "after"
 CONNECT = "CONNECT"
 
 Tap = Callable[[str, str], None]
-"""Told the side, before or after, and the text of each interaction; may raise `AnswerLost` after one."""
+"""Told the side, before or after, and the text of each interaction; may raise `AnswerLost`."""
 
 
 class AnswerLost(Exception):
-    """Raised by a tap to say that the answer to what was just done never comes."""
+    """Raised by a tap to say that the answer to what was just done never comes; before it, that it is not even done."""
 
 
 def install(tap: Tap) -> None:
@@ -60,9 +60,9 @@ def _around_psycopg(tap: Tap) -> None:
     def exec_command(self: Any, command: Any, *args: Any, **options: Any) -> Generator[Any, Any, Any]:
         """BEGIN, COMMIT and ROLLBACK, which psycopg sends by itself."""
         text = _text(command, self)
-        tap(BEFORE, text)
-        answer = yield from original(self, command, *args, **options)
         try:
+            tap(BEFORE, text)
+            answer = yield from original(self, command, *args, **options)
             tap(AFTER, text)
         except AnswerLost:
             self.pgconn.finish()
@@ -76,9 +76,9 @@ def _psycopg_call(original: Callable[..., Any], tap: Tap) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(self: Any, query: Any, *args: Any, **options: Any) -> Any:
         text = _text(query, self)
-        tap(BEFORE, text)
-        answer = original(self, query, *args, **options)
         try:
+            tap(BEFORE, text)
+            answer = original(self, query, *args, **options)
             tap(AFTER, text)
         except AnswerLost:
             self.connection.close()
@@ -104,9 +104,9 @@ def _around_sqlite(tap: Tap) -> None:
 def _sqlite_call(original: Callable[..., Any], tap: Tap) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(self: Any, query: str, *args: Any) -> Any:
-        tap(BEFORE, query)
-        answer = original(self, query, *args)
         try:
+            tap(BEFORE, query)
+            answer = original(self, query, *args)
             tap(AFTER, query)
         except AnswerLost:
             raise OperationalError("the answer to a statement was lost") from None
@@ -120,9 +120,9 @@ def _sqlite_end(original: Callable[..., Any], text: str, tap: Tap) -> Callable[.
     def call(self: Any) -> Any:
         if self.connection is None:
             return original(self)
-        tap(BEFORE, text)
-        answer = original(self)
         try:
+            tap(BEFORE, text)
+            answer = original(self)
             tap(AFTER, text)
         except AnswerLost:
             raise OperationalError(f"the answer to {text} was lost") from None

@@ -1,4 +1,4 @@
-"""The server did it, and the answer never came: after each statement that writes, of each kind of work.
+"""The server did it, and the answer never came: after each statement, of each kind of work.
 
 The process lives on and has to find out by itself. Nothing may be lost, done twice, or charged to a job, and what this
 worker did itself must not be taken for somebody else's doing.
@@ -16,11 +16,12 @@ from dataqueue_django.domain.filters import JobFilter
 from dataqueue_django.domain.lifecycle import ENDINGS as ENDED_BY
 from dataqueue_django.domain.records import EventType, JobEvent, JobStatus
 from dataqueue_django.stores.base import Store
+from tests.app.models import BusinessRow
 from tests.crash.forkserver import ForkServer
-from tests.crash.points import AFTER, LOSE, Point, Trap, shown
+from tests.crash.points import AFTER, BEFORE, LOSE, Point, Trap, shown
 from tests.crash.scenarios import LOSSES
 from tests.crash.test_every_statement import START_UP, WRITING
-from tests.harness.checkers import Snapshot, check_all, k6_events_replay, k10_claims_are_numbered
+from tests.harness.checkers import Snapshot, check_all, k6_events_replay, k10_claims_are_numbered, k11_effects_once
 from tests.harness.databases import hang_up
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import BEGIN, Ledger
@@ -29,10 +30,17 @@ pytestmark = REAL
 
 EVERY = os.environ.get("CRASH_TRIALS") == "all"
 FIRST_TIMES = 2
+
 UNEXPECTED = re.compile(
     "the worker's loop failed|the heartbeat failed|cannot be stored|no longer owns it|Exception ignored|Exception in"
 )
 """What a lost answer must not lead to."""
+
+BY_THE_HANDLER = {"steps", "atomic_finish"}
+"""What only a handler's own answers matter to; the worker's are looked at elsewhere."""
+
+ROLES = {"waits": ("handler", "main"), **dict.fromkeys(BY_THE_HANDLER, ("handler",))}
+CHILDREN = {"steps": 2}
 
 ENDINGS = {
     "final failure": {JobStatus.FAILED},
@@ -47,18 +55,18 @@ def test_an_answer_lost_at_any_statement_changes_nothing(
     trials: Counter[str] = Counter()
     ledger = Ledger(fork_server.ledger)
     hang_up(alias)
-    for number, point in enumerate(_points(fork_server, name)):
-        queue = f"trial {number}"
-        trap = Trap(point, AFTER, LOSE)
+    for number, trap in enumerate(_traps(fork_server, name)):
+        queue, point = f"trial {number}", trap.point
         answer = fork_server.run("lost_answer", name=name, queue=queue, traps=[trap.to_json()])
-        where = f"{name}: the answer to {point} was lost\n{answer.log}"
+        where = f"{name}: the connection was lost {trap.side} {point}\n{answer.log}"
         assert answer.status == 0, where
         assert answer.result is not None
         if not answer.result["sprung"]:
             continue
         trials[point.text] += 1
         assert not UNEXPECTED.search(answer.log), where
-        _verify(name, store, queue, ledger, where)
+        snapshot = _verify(name, store, queue, ledger, where)
+        _verify_durable(name, alias, snapshot, trap, ledger, where)
         hang_up(alias)
     if name != "give-back":  # there, nobody comes to run what was given back
         check_all(store, ledger)
@@ -69,14 +77,19 @@ def test_an_answer_lost_at_any_statement_changes_nothing(
     assert trials
 
 
-def _points(server: ForkServer, name: str) -> list[Point]:
-    """Return the points at which a scenario loses an answer, like those at which others are killed."""
+def _traps(server: ForkServer, name: str) -> list[Trap]:
+    """After every write, like those at which others are killed; and before a handler's COMMIT, which is never done."""
     points = _survey(server, name)
+    roles = ROLES.get(name)
+    mine = [point for point in points if roles is None or point.role in roles]
+    commits = [point for point in points if point.role == "handler" and is_commit(point)]
     if EVERY:
-        return points
+        return [Trap(point, AFTER, LOSE) for point in mine] + [Trap(point, BEFORE, LOSE) for point in commits]
     elsewhere = {(p.role, p.text) for p in _survey(server, START_UP)} if name != START_UP else set()
-    first = (point for point in points if point.n <= FIRST_TIMES and WRITING.match(point.text))
-    return [point for point in first if (point.role, point.text) not in elsewhere]
+    first = (point for point in mine if point.n <= FIRST_TIMES and WRITING.match(point.text))
+    chosen = [point for point in first if (point.role, point.text) not in elsewhere]
+    never = commits[: 4 * FIRST_TIMES]
+    return [Trap(point, AFTER, LOSE) for point in chosen] + [Trap(point, BEFORE, LOSE) for point in never]
 
 
 def _survey(server: ForkServer, name: str) -> list[Point]:
@@ -86,9 +99,18 @@ def _survey(server: ForkServer, name: str) -> list[Point]:
     return [Point(*one) for one in answer.result["passed"]]
 
 
-def _verify(name: str, store: Store, queue: str, ledger: Ledger, where: str) -> None:
+def is_commit(point: Point) -> bool:
+    """Whether a statement ends a transaction by storing it; its text goes on with what it stores."""
+    return point.text.startswith("COMMIT")
+
+
+def _verify(name: str, store: Store, queue: str, ledger: Ledger, where: str) -> Snapshot:
     jobs = store.query(JobFilter(queues=(queue,)), limit=100)
-    snapshot = Snapshot({job.id: job for job in jobs}, {job.id: store.events(job.id) for job in jobs})
+    snapshot = Snapshot(
+        {job.id: job for job in jobs},
+        {job.id: store.events(job.id) for job in jobs},
+        {job.id: store.steps(job.id) for job in jobs},
+    )
     assert len(jobs) == {"enqueue with a key": 1, "registration and heartbeat": 0}.get(name, len(jobs)), where
     k6_events_replay(snapshot)
     k10_claims_are_numbered(snapshot)
@@ -98,6 +120,17 @@ def _verify(name: str, store: Store, queue: str, ledger: Ledger, where: str) -> 
         assert job.status in ENDINGS.get(name, {JobStatus.COMPLETED}), facts
         assert job.crash_count == (name == "reclaim"), facts
         _check_claims(snapshot.events[job.id], begun, facts)
+    return snapshot
+
+
+def _verify_durable(name: str, alias: str, snapshot: Snapshot, trap: Trap, ledger: Ledger, where: str) -> None:
+    """Each effect and each spawned job is there once, and a handler whose work was stored has gone on."""
+    jobs = [job for job in snapshot.jobs.values() if job.job_type == "harness.durable"]
+    rows = list(BusinessRow.objects.using(alias).filter(job_id__in=snapshot.jobs).values_list("note", "job_id"))
+    k11_effects_once(snapshot, ledger.read(), rows)
+    assert len(snapshot.jobs) - len(jobs) == CHILDREN.get(name, 0) or not jobs, where
+    if trap.side == AFTER and is_commit(trap.point) and trap.point.role == "handler":
+        assert {job.attempts for job in jobs} <= {1}, f"{where}\n{snapshot.describe(job.id for job in jobs)}"
 
 
 def _check_claims(events: list[JobEvent], begun: set[tuple[int, int]], facts: str) -> None:

@@ -11,10 +11,11 @@ import pytest
 
 from dataqueue_django.domain.records import EventType, JobStatus
 from dataqueue_django.stores.base import Store
-from tests.app.jobs import act
+from tests.app.jobs import act, durable
+from tests.app.models import BusinessRow
 from tests.crash.proxy import CuttingProxy
 from tests.database_urls import url_of
-from tests.harness.checkers import check_all, k4_no_overlap, k10_nothing_left, wait_for_rest
+from tests.harness.checkers import check_all, k4_no_overlap, k10_nothing_left, k11_effects_once, wait_for_rest
 from tests.harness.databases import emptied
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import ACKNOWLEDGED, Ledger
@@ -23,6 +24,9 @@ from tests.harness.workers import Workers
 pytestmark = REAL
 
 JOBS, CUTS, LABEL, OUTPUT = 60, 20, "a-label-to-look-for", "an-output-to-look-for"
+
+DURABLE_JOBS, DURABLE_CUTS = 20, 40
+DURABLE = "run:r+atomic:a+spawn:ok+pause:0.01+token:0.05+atomic:b+finish:f"
 
 MARKS = {
     "commit": b"COMMIT",
@@ -39,9 +43,10 @@ def behind_proxy(db: None, tmp_path: Path) -> Callable[[bytes], tuple[Workers, C
         passed = count()
 
         def every_second_one(data: bytes) -> bool:
-            return mark in data and proxy.count < CUTS and next(passed) % 2 == 0
+            return mark in data and proxy.count < proxy.limit and next(passed) % 2 == 0
 
         proxy = CuttingProxy(str(address.hostname), int(address.port or 5432), every_second_one)
+        proxy.limit = CUTS
         through = url.replace(f"{address.hostname}:{address.port}", f"127.0.0.1:{proxy.port}")
         return Workers("postgres", tmp_path, url=through), proxy
 
@@ -76,3 +81,32 @@ def test_what_a_cut_connection_did_not_tell_is_found_out(
     with capsys.disabled():
         print(f"\n{kind}: {proxy.count} answers cut on the wire, {given_back} claims given back uncharged")
     assert proxy.count >= min(CUTS, 10), worker.output
+
+
+def test_a_durable_handler_whose_answers_are_cut_goes_on(
+    behind_proxy: Callable[[bytes], tuple[Workers, CuttingProxy]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every second COMMIT of a worker and its handlers is carried out, and its answer cut."""
+    store: Store = emptied("postgres")
+    workers, proxy = behind_proxy(b"COMMIT")
+    proxy.limit = DURABLE_CUTS
+    ledger = Ledger(workers.ledger)
+    try:
+        with proxy:
+            for _ in range(DURABLE_JOBS):
+                durable.using(alias="postgres", max_attempts=1).enqueue(acts=[DURABLE])
+            workers.start("--concurrency", "2", clocks={"LEASE": 20.0}).ready()
+            wait_for_rest(store, failing=workers.autopsy)
+            assert workers.stop() == [0]
+    finally:
+        workers.kill()
+    snapshot = check_all(store, ledger)
+    rows = list(BusinessRow.objects.using("postgres").values_list("note", "job_id"))
+    k11_effects_once(snapshot, ledger.read(), rows)
+    assert len(rows) == 3 * DURABLE_JOBS
+    assert len(snapshot.jobs) == 2 * DURABLE_JOBS
+    assert {job.status for job in snapshot.jobs.values()} == {JobStatus.COMPLETED}, workers.output()
+    assert {job.attempts for job in snapshot.jobs.values()} == {1}
+    with capsys.disabled():
+        print(f"\ndurable: {proxy.count} answers cut on the wire, {len(rows)} effects, each exactly once")
+    assert proxy.count >= DURABLE_CUTS // 2

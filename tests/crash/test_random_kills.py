@@ -18,12 +18,12 @@ from django.db import transaction
 
 from dataqueue_django.domain.filters import JobFilter
 from dataqueue_django.domain.lifecycle import ENDINGS
-from dataqueue_django.domain.records import EventType, JobStatus
+from dataqueue_django.domain.records import EventType, JobStatus, StepKind
 from dataqueue_django.stores.base import Store
-from tests.app.jobs import act, act_async
+from tests.app.jobs import act, act_async, durable
 from tests.app.models import BusinessRow
 from tests.crash.forkserver import ForkServer
-from tests.harness.checkers import Snapshot, check_all, k10_nothing_left, wait_for_rest
+from tests.harness.checkers import Snapshot, check_all, k10_nothing_left, k11_effects_once, wait_for_rest
 from tests.harness.databases import hang_up
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import ACKNOWLEDGED, BEGIN, Ledger
@@ -46,6 +46,16 @@ LOAD = (
     ["retry_later:0.01", "sleep:0.01+ok"],
 )
 
+DURABLE_LOAD = (
+    ["run:r+pause:0.02+atomic:a+finish:f"],
+    ["atomic:a+fail", "atomic:a+spawn:ok:spawned+pause:0.01+atomic:b+log:line+finish:f"],
+    ["run:r+token:0.2+atomic:a+ok"],
+    ["spawn:sleep:0.02+log:line+progress:5+sleep:0.05+token:0.1+run:r+finish:f"],
+)
+
+SPAWNED = ({"acts": ["ok:spawned"]}, {"acts": ["sleep:0.02"]})
+"""The payloads of the jobs that handlers add."""
+
 
 @pytest.fixture
 def chance(capsys: pytest.CaptureFixture[str]) -> random.Random:
@@ -65,9 +75,9 @@ class Enqueuer:
     def add(self, count: int) -> None:
         """Add jobs."""
         for _ in range(count):
-            kind = self._chance.choice([act, act, act_async])
+            kind, load = self._chance.choice(((act, LOAD), (act_async, LOAD), (durable, DURABLE_LOAD)))
             with transaction.atomic(using=self._alias):
-                added = kind.using(alias=self._alias).enqueue(acts=self._chance.choice(LOAD))
+                added = kind.using(alias=self._alias).enqueue(acts=self._chance.choice(load))
                 BusinessRow.objects.using(self._alias).create(note="load", job_id=added.id)
             self._ledger.write(ACKNOWLEDGED, job=added.id)
 
@@ -98,7 +108,12 @@ def test_random_kills_under_load_lose_nothing(
     assert set(workers.stop()) == {0}
     snapshot = check_all(store, ledger)
     rows = BusinessRow.objects.using(alias).filter(note="load").values_list("job_id", flat=True)
-    assert set(rows) == set(snapshot.jobs)
+    spawned = {job.id for job in snapshot.jobs.values() if job.payload in SPAWNED}
+    assert set(rows) == set(snapshot.jobs) - spawned
+    steps = [step for found in snapshot.steps.values() for step in found if step.kind is StepKind.SPAWN]
+    assert {step.result["jobId"] for step in steps} == spawned
+    effects = BusinessRow.objects.using(alias).exclude(note="load").values_list("note", "job_id")
+    k11_effects_once(snapshot, ledger.read(), effects)
     k10_nothing_left([worker.pid for worker in workers.all], alias)
     _judge_endings(snapshot)
     with capsys.disabled():

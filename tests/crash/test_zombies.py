@@ -7,30 +7,52 @@ attempt, or holder and attempt together.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from dataqueue_django.domain.changes import Add, After, Change, Committed, Verb, Verdict
+from dataqueue_django.domain.changes import SPAWNED, Add, After, Change, Committed, Verb, Verdict
 from dataqueue_django.domain.filters import JobFilter
-from dataqueue_django.domain.records import Claim, EventType, FailureReason, JobStatus, NewJob, Worker
+from dataqueue_django.domain.records import (
+    Claim,
+    EventType,
+    FailureReason,
+    JobLog,
+    JobStatus,
+    Kind,
+    NewJob,
+    StepKind,
+    Worker,
+)
+from dataqueue_django.domain.steps import recorded
+from dataqueue_django.domain.tokens import new_token
 from dataqueue_django.domain.transitions import (
     Execution,
     Fault,
     complete,
     fail,
+    park,
+    prolong,
     reclaim,
+    record,
     release,
     snooze,
     write_progress,
 )
+from dataqueue_django.domain.waits import Wait, WaitKind
+from dataqueue_django.queue.adding import AddedJob
 from dataqueue_django.stores.base import Store
-from tests.app.jobs import act
+from tests.app.jobs import act, durable
+from tests.app.models import BusinessRow
 from tests.harness.checkers import Snapshot, check_all, k6_events_replay, k10_claims_are_numbered, overlaps
+from tests.harness.databases import emptied
 from tests.harness.fixtures import REAL
-from tests.harness.ledger import BEGIN, Ledger
-from tests.harness.workers import Workers, wait_until
+from tests.harness.ledger import BEGIN, NOTE, Ledger
+from tests.harness.workers import Workers, wait_until, workers_on
 
 pytestmark = REAL
 
@@ -65,6 +87,28 @@ WAYS_TO_LOSE: dict[str, Loses] = {
     "parked": _parked,
 }
 
+
+def _step(run: Execution) -> Change:
+    return record(run, recorded(run, StepKind.STEP, "late", 1))
+
+
+def _token(run: Execution) -> Change:
+    token = new_token(UUID(int=run.job_id), timeout=60, job_id=run.job_id)
+    return record(run, token, recorded(run, StepKind.TOKEN, "0", token.id))
+
+
+def _spawned(run: Execution) -> Change:
+    step = recorded(run, StepKind.SPAWN, "0", {"jobType": "late", "jobId": SPAWNED})
+    return record(run, step, spawn=NewJob(job_type="late"))
+
+
+def _lines(run: Execution) -> Change:
+    line = JobLog(
+        job_id=run.job_id, created_at=datetime.now(UTC), level="INFO", message="late", claim_seq=run.claim_seq
+    )
+    return replace(write_progress(run, {"progress": 99}), put=(line,))
+
+
 LATE_WRITES: dict[str, Callable[[Execution], Change]] = {
     "complete": lambda run: complete(run, output="zombie"),
     "complete with progress": lambda run: complete(run, progress={"progress": 99}),
@@ -74,6 +118,12 @@ LATE_WRITES: dict[str, Callable[[Execution], Change]] = {
     "snooze": lambda run: snooze(run, 60.0),
     "reclaim": reclaim,
     "progress": lambda run: write_progress(run, {"progress": 99}),
+    "lines of the log": _lines,
+    "step": _step,
+    "token": _token,
+    "spawn": _spawned,
+    "wait": lambda run: park(run, Wait(kind=WaitKind.FOR, place=0, until=After(60.0)))[0],
+    "deadline": lambda run: prolong(run, 60.0, why="prolong"),
 }
 
 ONCE = [(way,) for way in WAYS_TO_LOSE]
@@ -128,9 +178,14 @@ SENDERS: tuple[Callable[[Store, Change], Committed], ...] = (
 
 def _refuses(store: Store, change: Change, send: Callable[[Store, Change], Committed], where: str) -> None:
     """Try a write; nothing that the store shows may change."""
-    before = store.get([change.id]), store.events(change.id)
+    before = _all_of(store, change.id)
     assert send(store, change).verdict is Verdict.LOST, where
-    assert (store.get([change.id]), store.events(change.id)) == before, where
+    assert _all_of(store, change.id) == before, where
+
+
+def _all_of(store: Store, job_id: int) -> tuple[object, ...]:
+    beside = store.count(JobFilter(job_types=("late",))), store.find(Kind.TOKEN)
+    return store.get([job_id]), store.events(job_id), store.steps(job_id), store.logs(job_id), *beside
 
 
 def test_a_worker_that_has_its_own_lost_job_again_stores_only_the_second_result(
@@ -159,4 +214,62 @@ def test_a_worker_that_has_its_own_lost_job_again_stores_only_the_second_result(
     assert job.output == "new"
     assert workers.stop() == [0]
     assert len(overlaps(ledger.read())) == 1
+    check_all(store, ledger)
+
+
+REFUSED = "refused: run, atomic, finish, token, spawn"
+
+
+def test_a_durable_handler_that_has_lost_its_job_changes_nothing(
+    alias: str, store: Store, workers: Workers, ledger: Ledger, tmp_path: Path
+) -> None:
+    added = _durable_job(alias, tmp_path / "old")
+    workers.start("--concurrency", "2", clocks=PATIENT)
+    _has_recorded(store, ledger, workers, added.id)
+    [job] = store.get([added.id])
+    assert store.commit([(release(Execution.of(job), why="shutdown"),)])[0].applied
+    _comes_back_too_late(alias, store, workers, ledger, added.id, tmp_path / "old")
+
+
+def test_a_durable_handler_of_a_frozen_worker_changes_nothing(db: None, tmp_path: Path) -> None:
+    """On PostgreSQL: a process that is frozen on SQLite may be holding the one write lock."""
+    alias, store = "postgres", emptied("postgres")
+    with workers_on(alias, tmp_path) as workers:
+        ledger, added = Ledger(workers.ledger), _durable_job(alias, tmp_path / "old")
+        frozen = workers.start("--worker-id", "frozen")
+        _has_recorded(store, ledger, workers, added.id)
+        frozen.pause()
+        workers.start("--worker-id", "other")
+        wait_until(lambda: store.get([added.id])[0].is_terminal, what=workers.output)
+        frozen.resume()
+        _comes_back_too_late(alias, store, workers, ledger, added.id, tmp_path / "old")
+
+
+PATIENT = {"LEASE": 20.0}
+"""For a worker that nothing is to happen to, on a busy machine."""
+
+
+def _durable_job(alias: str, path: Path) -> AddedJob:
+    acts = [f"run:one+stubborn:{path}+zombie+ok", "run:one+ok:new"]
+    return durable.using(alias=alias, timeout=60).enqueue(acts=acts)
+
+
+def _has_recorded(store: Store, ledger: Ledger, workers: Workers, job_id: int) -> None:
+    wait_until(lambda: store.steps(job_id), what=workers.output)
+    assert [entry.note for entry in ledger.read(NOTE)] == ["one"]
+
+
+def _comes_back_too_late(alias: str, store: Store, workers: Workers, ledger: Ledger, job_id: int, path: Path) -> None:
+    """The second execution ends; then the first goes on, and everything that it tries is refused."""
+    wait_until(lambda: store.get([job_id])[0].is_terminal, what=workers.output)
+    before = _all_of(store, job_id)
+    path.touch()
+    notes = wait_until(lambda: [e.note for e in ledger.read(NOTE) if e.note.startswith("refused")], what=workers.output)
+    assert set(workers.stop()) == {0}
+    assert notes == [REFUSED]
+    assert _all_of(store, job_id) == before
+    [job] = store.get([job_id])
+    assert (job.status, job.output, job.progress) == (JobStatus.COMPLETED, "new", None)
+    assert not BusinessRow.objects.using(alias).exists()
+    assert store.count() == {(): 1}
     check_all(store, ledger)

@@ -6,7 +6,8 @@ that need nothing but the store and the ledger.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,10 +18,10 @@ from django.db import connections
 
 from dataqueue_django.domain.filters import EVERYTHING, JobFilter, Order
 from dataqueue_django.domain.lifecycle import ENDINGS, LEGAL_MOVES
-from dataqueue_django.domain.records import EventType, Job, JobEvent, JobStatus, Kind
+from dataqueue_django.domain.records import EventType, Job, JobEvent, JobStatus, Kind, Step, StepKind, Token
 from dataqueue_django.stores.base import Store
 from dataqueue_django.testing.contract.watching import STATUS_AFTER, check_fields, replay
-from tests.harness.ledger import ACKNOWLEDGED, BEGIN, END, Entry, Ledger
+from tests.harness.ledger import ACKNOWLEDGED, BEGIN, END, NOTE, Entry, Ledger
 from tests.harness.workers import PATIENCE, wait_until
 
 EVERYTHING_AT_ONCE = 100_000
@@ -33,16 +34,20 @@ TAKEN_AWAY = frozenset({EventType.RECLAIMED, EventType.RELEASED})
 
 @dataclass
 class Snapshot:
-    """All jobs of a store and their events, read once for all checkers."""
+    """All jobs of a store with their events and steps, and its tokens, read once for all checkers."""
 
     jobs: dict[int, Job]
     events: dict[int, list[JobEvent]] = field(default_factory=dict)
+    steps: dict[int, list[Step]] = field(default_factory=dict)
+    tokens: dict[str, Token] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store) -> Snapshot:
         """Read everything."""
         jobs = {job.id: job for job in store.query(EVERYTHING, order=Order.OLDEST, limit=EVERYTHING_AT_ONCE)}
-        return cls(jobs, {id: store.events(id, limit=EVERYTHING_AT_ONCE) for id in jobs})
+        events = {id: store.events(id, limit=EVERYTHING_AT_ONCE) for id in jobs}
+        steps = {id: store.steps(id) for id, job in jobs.items() if job.claim_seq}
+        return cls(jobs, events, steps, {token.id: token for token in store.find(Kind.TOKEN)})
 
     def ending(self, job_id: int, claim_seq: int) -> JobEvent | None:
         """Return the event that ended an execution."""
@@ -66,6 +71,7 @@ def check_all(store: Store, ledger: Ledger | None = None, *, at_rest: bool = Tru
     """Run every checker that fits and return what was judged; `at_rest` says that no worker runs any more."""
     snapshot = Snapshot.of(store)
     k2_nothing_stranded(store, snapshot, at_rest=at_rest)
+    k2_no_token_overlooked(snapshot)
     k6_events_replay(snapshot)
     k10_claims_are_numbered(snapshot)
     if ledger is not None:
@@ -95,7 +101,26 @@ def stranded(store: Store, snapshot: Snapshot, *, at_rest: bool) -> dict[int, st
             found[job.id] = "pending and never ready"
         elif job.ready_at is not None and job.ready_at < now - timedelta(seconds=0.5):
             found[job.id] = f"{job.status} and due since {job.ready_at}"
+        elif job.status is JobStatus.WAITING and (why := _waits_in_vain(job, snapshot.tokens)):
+            found[job.id] = f"waiting {why}"
     return found
+
+
+def _waits_in_vain(job: Job, tokens: Mapping[str, Token]) -> str:
+    """Return why a waiting job is never going to wake; nothing if it will."""
+    if job.wait_token_id is None:
+        return "" if job.ready_at is not None else "for neither a time nor a token"
+    token = tokens.get(job.wait_token_id)
+    if token is None:
+        return f"for {job.wait_token_id}, which is gone"
+    return f"for {token.id}, which is {token.status}" if token.is_closed else ""
+
+
+def k2_no_token_overlooked(snapshot: Snapshot) -> None:
+    """No token stays due: neither one whose time is up, nor a closed one, which may have waiters that sleep on."""
+    now = datetime.now(UTC) - timedelta(seconds=0.5)
+    due = [token for token in snapshot.tokens.values() if token.due_at is not None and token.due_at < now]
+    assert not due, f"due and not seen to: {due}"
 
 
 def k2_nothing_stranded(store: Store, snapshot: Snapshot, *, at_rest: bool = True) -> None:
@@ -210,6 +235,30 @@ def k10_claims_are_numbered(snapshot: Snapshot) -> None:
             assert event.attempt == attempts, f"attempts: {snapshot.describe([job.id])}"
 
 
+def k11_effects_once(snapshot: Snapshot, entries: Iterable[Entry], rows: Iterable[tuple[str, int]]) -> None:
+    """What durable handlers did is what they recorded.
+
+    `rows` are (note, job id) of what `run_atomic` and `atomic_finish` wrote: one for each step of that name and for
+    each job that so completed, and none else. The function of a `run` is not called again once it was recorded.
+    """
+    found = Counter(rows)
+    expected = Counter(
+        (step.name, id)
+        for id, job in snapshot.jobs.items()
+        for step in snapshot.steps.get(id, ())
+        if step.kind is StepKind.STEP and f"atomic:{step.name}" in str(job.payload)
+    )
+    for id, job in snapshot.jobs.items():
+        if job.status is JobStatus.COMPLETED:
+            expected.update((name, id) for name in re.findall(r"finish:(\w+)", str(job.payload)))
+    wrong = {id for _, id in (found - expected) + (expected - found)}
+    assert not wrong, f"rows {found - expected}, but lacking {expected - found}\n{snapshot.describe(wrong)}"
+    for entry in entries:
+        recorded = [step for step in snapshot.steps.get(entry.job, ()) if step.name == entry.note]
+        if entry.act == NOTE and recorded:
+            assert entry.claim_seq <= recorded[0].claim_seq, f"{entry} after {recorded}"
+
+
 def k10_nothing_left(pids: Collection[int], alias: str) -> None:
     """None of the processes is left, and on PostgreSQL none of the workers' connections."""
     left = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
@@ -232,13 +281,13 @@ NOT_ENDED = tuple(status for status in JobStatus if status not in (JobStatus.COM
 
 
 def at_rest(store: Store) -> bool:
-    """Return whether no job is running, and none will become claimable within the hour."""
+    """Return whether no job is running, none will become claimable within the hour, and no closed token is due."""
     far = datetime.now(UTC) + timedelta(hours=1)
     # One query: between two, a job could go from what the second sees to what the first saw none of.
     return all(
         job.is_terminal or (job.ready_at is not None and job.ready_at > far)
         for job in store.query(JobFilter(statuses=NOT_ENDED), limit=EVERYTHING_AT_ONCE)
-    )
+    ) and not store.due_tokens(limit=1)
 
 
 def wait_for_rest(store: Store, *, timeout: float = PATIENCE, failing: Callable[[], str] = str) -> None:

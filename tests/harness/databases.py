@@ -7,9 +7,8 @@ import os
 from django.conf import settings
 from django.db import connections
 
-from dataqueue_django import models
 from dataqueue_django.stores import stores
-from dataqueue_django.stores.orm.portable import PortableStore
+from dataqueue_django.stores.orm.portable import TABLES, PortableStore
 from tests.app.models import BusinessRow
 from tests.provision import POSTGRES_MISSING, miss
 
@@ -27,7 +26,7 @@ def emptied(alias: str) -> PortableStore:
 def empty(alias: str) -> None:
     """Delete every row of the queue in a database; ids go on from where they were."""
     with connections[alias].cursor() as cursor:
-        for model in (models.JobTag, models.JobEvent, models.Job, models.Worker, models.RateBucket, BusinessRow):
+        for model in (*TABLES, BusinessRow):
             cursor.execute(f"DELETE FROM {model._meta.db_table}")
 
 

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connections, transaction
 
+from dataqueue_django import Completion, get_queue
 from dataqueue_django.domain.changes import Verdict
 from dataqueue_django.domain.records import Claim, NewJob, Worker
 from dataqueue_django.domain.steering import cancel
@@ -88,6 +89,20 @@ class TestRepeatableRead:
             [answer] = self.store.commit([(complete(run),)], now=NOW)
         assert answer.verdict is Verdict.LOST
         assert self.level() == "repeatable read"
+
+    def test_a_token_that_somebody_else_completes_meanwhile_is_no_error(self, other: Any) -> None:
+        queue = get_queue(POSTGRES)
+        token = queue.create_token()
+        other.execute("UPDATE dataqueue_token SET status = 'completed', completed_at = now()")
+        with CommitWhenWaitedFor(other, self.backend()):
+            assert queue.complete_token(token, 1) is Completion.ALREADY_COMPLETED
+        assert self.level() == "repeatable read"
+
+    def test_what_a_projects_code_does_in_a_transaction_keeps_the_projects_level(self) -> None:
+        with self.store.transaction(with_users_code=True):
+            assert self.level() == "repeatable read"
+        with self.store.transaction():
+            assert self.level() == "read committed"
 
     def test_a_deletion_that_waited_succeeds(self, other: Any) -> None:
         [added] = self.store.insert([NewJob(job_type="t")], now=NOW)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
 from dataqueue_django import (
@@ -465,6 +465,25 @@ def test_a_spawned_job_is_spawned_once(queue: JobQueue) -> None:
     assert sorted((c.output, c.priority) for c in children) == [(0, 3), (1, 3), (2, 0)]
 
 
+def test_a_job_that_is_deleted_while_it_spawns_is_lost(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[BaseException] = []
+
+    @job("durable.deleted", takes_context=True)
+    def deleted(ctx: JobContext) -> None:
+        monkeypatch.setattr(type(queue.store), "steps", lambda *_: [])
+        try:
+            ctx.spawn("durable.deleted", {})
+        except BaseException as error:
+            said.append(error)
+        monkeypatch.undo()
+        queue.store.delete([ctx.job.id], force=True)
+
+    job_id = deleted.using(alias=queue.alias).enqueue().id
+    burst(queue, max_jobs=1)
+    assert [type(error) for error in said] == [LeaseLost]
+    assert queue.store.get([job_id]) == []
+
+
 def test_what_a_handler_logs_is_kept_with_its_job(queue: JobQueue) -> None:
     logger = logging.getLogger("shop.orders")
     logger.setLevel(logging.INFO)
@@ -531,6 +550,30 @@ def test_run_atomic_and_atomic_finish_commit_with_their_writes(queue: JobQueue) 
     names = Group.objects.using(queue.alias).values_list("name", "pk")
     assert (done.status, done.output, done.progress_message) == (JobStatus.COMPLETED, dict(names), "second")
     assert words(queue, job_id).count("completed") == 1
+
+
+def test_a_connection_that_is_lost_before_a_transaction_began_costs_no_attempt(queue: JobQueue) -> None:
+    def away(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if lost:
+            return execute(sql, params, many, context)
+        lost.append(sql)
+        raise OperationalError("the connection is lost")
+
+    @job("durable.reconnects", takes_context=True, max_attempts=1)
+    def reconnects(ctx: JobContext) -> None:
+        with connections[str(queue.settings.database)].execute_wrapper(away):
+            act = ctx.atomic_finish if lasts else lambda make: ctx.run_atomic("first", make)
+            act(lambda: Group.objects.using(queue.alias).create(name=f"made {len(lasts)}").pk)
+
+    lasts: list[bool] = []
+    for _ in range(2):
+        lost: list[str] = []
+        job_id = reconnects.using(alias=queue.alias).enqueue().id
+        burst(queue)
+        assert found(queue, job_id).status is JobStatus.COMPLETED, found(queue, job_id)
+        assert lost
+        lasts.append(True)
+    assert Group.objects.using(queue.alias).count() == 2
 
 
 def test_async_handlers_finish_atomically_by_a_synchronous_function(queue: JobQueue) -> None:

@@ -359,7 +359,7 @@ class PortableStore(Store):
         """See Store.private_session."""
         return PrivateConnection(self.database, {})
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self, *, with_users_code: bool = False) -> AbstractContextManager[None]:
         """See Store.transaction. A failure inside leaves the caller's own transaction usable."""
         return transaction.atomic(using=self.database)
 

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -139,22 +139,32 @@ class PostgresStore(PortableStore):
 
     @contextmanager
     def _write(self) -> Iterator[None]:
-        """A transaction of the store's own is READ COMMITTED, whatever the project's are.
+        """A transaction of the store's own."""
+        with self._read_committed(), super()._write():
+            yield
+
+    @contextmanager
+    def transaction(self, *, with_users_code: bool = False) -> Iterator[None]:
+        """See Store.transaction."""
+        with nullcontext() if with_users_code else self._read_committed(), super().transaction():
+            yield
+
+    @contextmanager
+    def _read_committed(self) -> Iterator[None]:
+        """Let a transaction that begins here be READ COMMITTED, whatever the project's are.
 
         It waits for rows and then looks at them again; at a higher level that is an error.
         """
         connection = self.connection
         connection.ensure_connection()
         raw: Any = connection.connection
-        if not connection.get_autocommit() or raw.isolation_level is psycopg.IsolationLevel.READ_COMMITTED:
-            with super()._write():
-                yield
-            return
         level = raw.isolation_level
+        if not connection.get_autocommit() or level is psycopg.IsolationLevel.READ_COMMITTED:
+            yield
+            return
         raw.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
-            with super()._write():
-                yield
+            yield
         finally:
             if not raw.closed:
                 raw.isolation_level = level

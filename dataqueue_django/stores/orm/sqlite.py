@@ -53,9 +53,9 @@ class SqliteStore(PortableStore):
             connection.transaction_mode = mode  # type: ignore[attr-defined]
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, with_users_code: bool = False) -> Iterator[None]:
         """See PortableStore.transaction. It will write, so it takes the lock at once, as `_write` does."""
-        with self._immediate(), super().transaction():
+        with self._immediate(), super().transaction(with_users_code=with_users_code):
             yield
 
     def _begin_if_autocommit_is_off(self) -> None:
