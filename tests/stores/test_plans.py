@@ -16,6 +16,7 @@ from django.db import connections, transaction
 from dataqueue_django.domain.changes import Alternatives
 from dataqueue_django.domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode
 from dataqueue_django.domain.records import Claim, JobStatus, NewJob, Worker
+from dataqueue_django.domain.tokens import waiting_for
 from dataqueue_django.domain.transitions import complete
 from dataqueue_django.stores.base import Store
 from dataqueue_django.stores.orm import postgres
@@ -62,6 +63,20 @@ SELECT id, 'added', CASE WHEN id %% 500 = 0 THEN %(long_ago)s ELSE %(now)s END F
 """
 
 
+# A token for each job, one of a thousand of them due; and one of a thousand jobs waits for its own.
+FILL_TOKENS = """
+INSERT INTO dataqueue_token (id, job_id, status, created_at, due_at, completed_by)
+SELECT 'wp_' || id, id, 'waiting', %(now)s, CASE WHEN id %% 1000 = 0 THEN %(now)s END, '' FROM dataqueue_job
+"""
+FILL_WAITS = """
+UPDATE dataqueue_job SET status = 'waiting', wait_token_id = 'wp_' || id, stage = NULL, ready_at = NULL
+WHERE id %% 1000 = 3 AND status = 'pending'
+"""
+FILL_STEPS = """
+INSERT INTO dataqueue_step (job_id, kind, name, created_at) SELECT id, 'step', 'a', %(now)s FROM dataqueue_job
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a statement reads, and how."""
@@ -81,7 +96,9 @@ def filled(request: pytest.FixtureRequest) -> PortableStore:
                        .replace("% 4", "%% 4").replace("% 5", "%% 5"), PARAMS)  # fmt: skip
         cursor.execute(FILL_TAGS)
         cursor.execute(FILL_EVENTS, {**PARAMS, "long_ago": NOW - timedelta(days=90)})
-        for table in ("job", "jobevent", "jobtag", "worker"):
+        for text in (FILL_TOKENS, FILL_WAITS, FILL_STEPS):
+            cursor.execute(text, PARAMS if "now" in text else {})
+        for table in ("job", "jobevent", "jobtag", "token", "step", "worker"):
             cursor.execute(f"ANALYZE dataqueue_{table}")
     return store
 
@@ -187,6 +204,13 @@ class TestPostgresPlans:
                 lambda s: s.query(JobFilter(tags=TagMatch(("rare",)), statuses=(JobStatus.PENDING,)), limit=100),
             ),
             ("dataqueue_job_pkey", "ORDER BY", lambda s: s.query(EVERYTHING, limit=100, after=10_000)),
+            (
+                "dataqueue_job_wait_token",
+                "wait_token_id",
+                lambda s: s.values(waiting_for(["wp_1003"]), ("id",), order=Order.OLDEST, limit=1000),
+            ),
+            ("dataqueue_token_due", "due_at", lambda s: s.due_tokens(now=NOW)),
+            ("dataqueue_step_unique", "dataqueue_step", lambda s: s.steps(7)),
         ],
         ids=[
             "jobs of a worker",
@@ -197,6 +221,9 @@ class TestPostgresPlans:
             "old events",
             "jobs by tag",
             "a deep page",
+            "who waits for a token",
+            "tokens that are due",
+            "a handler's history",
         ],
     )
     def test_other_statements(self, filled: PortableStore, index: str, table: str, act: Callable[[Store], Any]) -> None:
@@ -341,6 +368,15 @@ class TestSqlitePlans:
         [jobs] = self.plans(filled, "tag", lambda: filled.query(JobFilter(tags=TagMatch(("rare",), mode))))
         assert "SCAN" not in jobs
         assert "(tag=?)" in jobs
+
+    def test_what_waits(self, filled: PortableStore) -> None:
+        [waiting] = self.plans(filled, "wp_1003", lambda: filled.values(waiting_for(["wp_1003"]), ("id",)))
+        assert "dataqueue_job_wait_token" in waiting
+        [due] = self.plans(filled, "due_at", lambda: filled.due_tokens(now=NOW))
+        assert "dataqueue_token_due" in due
+        [steps] = self.plans(filled, "dataqueue_step", lambda: filled.steps(7))
+        assert "USING INDEX" in steps
+        assert "SCAN" not in steps
 
     def test_what_is_ready(self, filled: PortableStore) -> None:
         [one] = self.plans(filled, "UNION ALL", lambda: filled.backlogs(now=NOW))
