@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from dataqueue_django import JobContext, JobStatus, get_queue, job
 from dataqueue_django.domain.records import EventType, Kind
@@ -277,7 +278,12 @@ def test_a_context_is_of_no_use_after_its_handler_or_in_a_copy(
             patched.setattr(ctx.history, "_beginning", replace(ctx.history._beginning, process=-1))
             with pytest.raises(ContextClosed, match="a copy"):
                 ctx.run("in a fork", lambda: 1)
-        thread = threading.Thread(target=lambda: said.append(ctx.run("in a thread", lambda: "yes")))
+
+        def in_a_thread() -> None:
+            said.append(ctx.run("in a thread", lambda: "yes"))
+            connections.close_all()
+
+        thread = threading.Thread(target=in_a_thread)
         thread.start()
         thread.join()
 
