@@ -45,13 +45,16 @@ class Reporting:
     def save(self, running: Collection[Run]) -> None:
         """Store what was told, if it is time. Raises when the store cannot be used; then nothing is forgotten.
 
-        A job whose record somebody else holds is left for the next time.
+        A job whose record somebody else holds is left for the next time. So is one whose handler is in a transaction of
+        its own, which at REPEATABLE READ would find the record changed and fail.
         """
         now = time.monotonic()
         if now < self.due_at:
             return
         self._next_at = now + EVERY
-        runs, self._waiting = [run for run in self._waiting if run in running], set()
+        waiting = {run for run in self._waiting if run in running}
+        self._waiting = {run for run in waiting if run.context.reports.is_held}
+        runs = waiting - self._waiting
         told = [(run, run.deadline.unsaved(), run.context.reports.unsaved()) for run in runs]
         taken = [one for one in told if one[1] is not None or one[2]]
         if taken:

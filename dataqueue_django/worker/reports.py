@@ -71,6 +71,11 @@ class Reports:
             )
         self._wake(first)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a transaction of the handler's own is under way."""
+        return self._held
+
     def hold(self) -> None:
         """Keep what comes for a transaction of the handler's own, which will store it."""
         with self._lock:

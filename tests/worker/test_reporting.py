@@ -82,6 +82,23 @@ def test_what_could_not_be_stored_is_stored_the_next_time(store: Moody, runs: li
     assert told.due_at == float("inf")
 
 
+def test_a_record_is_left_alone_while_its_handler_is_in_a_transaction(store: Moody, runs: list[Any]) -> None:
+    told = Reporting(store, lambda *_, **__: None)
+    busy, other = runs
+    for run in runs:
+        assert run.deadline.prolong(7)
+        told.add(run)
+    busy.reports.hold()
+    told.save(runs)
+    prolonged = [[e.event_type for e in store.events(run.job.id)].count(EventType.PROLONGED) for run in (busy, other)]
+    assert prolonged == [0, 1]
+    assert told.due_at < float("inf")
+    busy.reports.let_go()
+    told.save(runs)
+    assert EventType.PROLONGED in [event.event_type for event in store.events(busy.job.id)]
+    assert told.due_at == float("inf")
+
+
 def test_lines_that_came_back_after_the_outcome_was_made_go_with_it(store: Moody, runs: list[Any]) -> None:
     [run, _] = runs
     run.reports.line("INFO", "first")
