@@ -15,18 +15,19 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connections
 
+from tests.app.models import BusinessRow
 from tests.database_urls import url_of
 from tests.postgres_server import PostgresServer
 from tests.variants import POSTGRES, SQLITE
 
 ROOT = Path(__file__).parents[1]
-READ_THE_GROUP = """
+READ_THE_ROW = """
 import django
 django.setup()
-from django.contrib.auth.models import Group
+from tests.app.models import BusinessRow
 from dataqueue_django.conf import queue_databases
 [database] = queue_databases()
-print(Group.objects.using(database).get())
+print(BusinessRow.objects.using(database).get())
 """
 START_A_SERVER = """
 from tests.postgres_server import PostgresServer
@@ -45,9 +46,9 @@ def test_each_alias_has_its_database(any_alias: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_another_process_sees_the_test_database(any_alias: str) -> None:
-    Group.objects.using(any_alias).create(name="crew")
+    BusinessRow.objects.using(any_alias).create(note="crew")
     done = subprocess.run(
-        [sys.executable, "-c", READ_THE_GROUP],
+        [sys.executable, "-c", READ_THE_ROW],
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings_process",
