@@ -336,15 +336,13 @@ def test_hostile_lines_are_cleaned_or_dropped(queue: JobQueue) -> None:
         ctx.log("x" * 50_000_000)
         ctx.log("\x00\ud800")
         ctx.log(None)
-        logger.info("%d", "no number")
-        logger.info("%s", Speechless())
-        logger.info("kept\x00")
+        logger.info("kept\x00")  # records that cannot be formatted: tests.worker.test_reports
 
     job_id = lines.using(alias=queue.alias).enqueue().id
     burst(queue)
     assert found(queue, job_id).status is JobStatus.COMPLETED, found(queue, job_id)
     kept = [line.message for line in queue.get_job_logs(job_id)]
-    assert (len(kept[1]), kept[2:]) == (4096, ["��", "None", "kept�"])
+    assert (len(kept[1]), kept[2:]) == (4096, ["\ufffd?", "None", "kept\ufffd"])
 
 
 def test_a_waiting_job_can_be_cancelled_and_deleted_and_neither_retried_nor_edited(queue: JobQueue) -> None:
