@@ -465,25 +465,6 @@ def test_a_spawned_job_is_spawned_once(queue: JobQueue) -> None:
     assert sorted((c.output, c.priority) for c in children) == [(0, 3), (1, 3), (2, 0)]
 
 
-def test_a_job_that_is_deleted_while_it_spawns_is_lost(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[BaseException] = []
-
-    @job("durable.deleted", takes_context=True)
-    def deleted(ctx: JobContext) -> None:
-        monkeypatch.setattr(type(queue.store), "steps", lambda *_: [])
-        try:
-            ctx.spawn("durable.deleted", {})
-        except BaseException as error:
-            said.append(error)
-        monkeypatch.undo()
-        queue.store.delete([ctx.job.id], force=True)
-
-    job_id = deleted.using(alias=queue.alias).enqueue().id
-    burst(queue, max_jobs=1)
-    assert [type(error) for error in said] == [LeaseLost]
-    assert queue.store.get([job_id]) == []
-
-
 def test_what_a_handler_logs_is_kept_with_its_job(queue: JobQueue) -> None:
     logger = logging.getLogger("shop.orders")
     logger.setLevel(logging.INFO)
