@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -45,6 +46,9 @@ ANSWER = "answered"
 LONG_ENOUGH = 3.0
 """Seconds after which a token times out that is meant to be completed: only where nobody is left to do so."""
 
+UNHURRIED = {"lease": 20.0}
+"""A worker that lives on, on a busy machine, must not lose its lease by itself."""
+
 RELEASE = "release"
 """Jobs that are to be given back wait for this file beside the ledger."""
 
@@ -52,8 +56,9 @@ RELEASE = "release"
 class Trial:
     """One run of one scenario in this process."""
 
-    def __init__(self, queue: str, watch: Watch) -> None:
+    def __init__(self, queue: str, watch: Watch, clocks: Mapping[str, float] = MappingProxyType({})) -> None:
         self.queue = queue
+        self.clocks = clocks
         self.watch = watch
         self.ledger = Ledger.of_process() or Ledger("/dev/null")
         self.store = get_queue().store
@@ -87,7 +92,7 @@ class Trial:
         What is done `meanwhile`, again and again, is somebody else's doing, and not looked at.
         """
         given = get_queue()
-        settings = replace(given.settings, worker=replace(given.settings.worker, **clocks))
+        settings = replace(given.settings, worker=replace(given.settings.worker, **{**self.clocks, **clocks}))
         queue = JobQueue(given.store, settings, given.handlers, given.notifier)
         processor = WorkerLoop(queue, ProcessorOptions(worker_id=label, queues=(self.queue,), concurrency=2))
         end = processor.give_back if at_once else processor.stop
@@ -153,10 +158,12 @@ def trial(name: str, queue: str, traps: list[str], survey: bool = False) -> dict
     return {**_watched(SCENARIOS[name].act, queue, watch), "orm": sorted(seen), "methods": sorted(called)}
 
 
-def _watched(act: Callable[[Trial], None], queue: str, watch: Watch) -> dict[str, Any]:
+def _watched(
+    act: Callable[[Trial], None], queue: str, watch: Watch, clocks: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, Any]:
     watch.install()
     connection.close()
-    act(Trial(queue, watch))
+    act(Trial(queue, watch, clocks))
     return {
         "passed": [[point.role, point.text, point.n] for point in watch.passed],
         "undone": [[point.role, point.text, point.n] for point in watch.undone],
@@ -492,7 +499,7 @@ DONE = all_are(JobStatus.COMPLETED)
 
 def lost_answer(name: str, queue: str, traps: list[str]) -> dict[str, Any]:
     """Run one of LOSSES in this process, which has to cope by itself with answers that never come."""
-    return _watched(LOSSES[name], queue, Watch([Trap.from_json(text) for text in traps]))
+    return _watched(LOSSES[name], queue, Watch([Trap.from_json(text) for text in traps]), UNHURRIED)
 
 
 def _lost_while_enqueueing(trial: Trial) -> None:
