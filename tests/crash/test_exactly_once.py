@@ -34,7 +34,7 @@ from tests.harness.workers import Workers
 
 pytestmark = REAL
 
-SEVERAL = 24
+SEVERAL = 12
 """Chains of a run that does not kill everywhere."""
 
 ROUNDS = 2

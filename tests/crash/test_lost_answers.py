@@ -29,7 +29,7 @@ from tests.harness.ledger import BEGIN, Ledger
 pytestmark = REAL
 
 EVERY = os.environ.get("CRASH_TRIALS") == "all"
-FIRST_TIMES = 2
+FIRST_TIMES = 1
 
 UNEXPECTED = re.compile(
     "the worker's loop failed|the heartbeat failed|cannot be stored|no longer owns it|Exception ignored|Exception in"
