@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from dataqueue_django.conf import settings_for
 from dataqueue_django.domain.liveness import expire
-from dataqueue_django.domain.records import Claim, JobStatus, NewJob, Worker
+from dataqueue_django.domain.records import Claim, JobStatus, Kind, NewJob, TokenStatus, Worker
+from dataqueue_django.domain.tokens import new_token
+from dataqueue_django.domain.transitions import Execution, park
+from dataqueue_django.domain.waits import Wait, WaitKind
 from dataqueue_django.stores import stores
 from dataqueue_django.worker.upkeep import Upkeep
+from tests.harness.workers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -52,3 +58,33 @@ def test_the_jobs_of_every_expired_worker_are_taken_back(any_alias: str) -> None
 
     assert {job.status for job in store.get(added)} == {JobStatus.PENDING}
     assert store.get([kept])[0].status is JobStatus.PROCESSING
+
+
+def test_overdue_tokens_are_closed_and_wake_who_waits_in_the_same_few_statements(any_alias: str) -> None:
+    store = stores[any_alias]
+    upkeep = Upkeep(store, settings_for(any_alias))
+    worker = store.put(Worker(label="alive"))
+
+    def waiting(count: int) -> list[int]:
+        ids = []
+        for _ in range(count):
+            token = store.put(new_token(uuid4(), timeout=0.001))
+            [added] = store.insert([NewJob(job_type="wait")])
+            [job] = store.claim(Claim(limit=1, worker_id=worker.id, locked_by="alive", ids=(added.id,)))
+            [parked] = store.commit([park(Execution.of(job), Wait(kind=WaitKind.TOKEN, place=0, token_id=token.id))])
+            assert parked.choice == 0
+            ids.append(added.id)
+        wait_until(lambda: len(store.due_tokens()) == count)
+        return ids
+
+    def statements(expected: int) -> int:
+        with CaptureQueriesContext(connections[any_alias]) as captured:
+            assert upkeep.round(me=worker.id, unbroken_since=0.0) == expected
+        return len(captured)
+
+    first, few = waiting(1), statements(1)
+    more = waiting(20)
+    assert statements(20) == few
+    assert {job.status for job in store.get(first + more)} == {JobStatus.PENDING}
+    assert store.due_tokens() == []
+    assert {token.status for token in store.find(Kind.TOKEN)} == {TokenStatus.TIMED_OUT}
