@@ -118,7 +118,8 @@ def test_events_in_use_are_documented(event: EventType) -> None:
 def test_the_reference_has_every_method_of_a_context(context: type) -> None:
     page = (DOCS / "reference" / "context.md").read_text()
     named = {name for line in re.findall(r":members: (.+)", page) for name in line.split(", ")}
-    inside = {"output", "final_output", "history", "used_history", "keeps_records", "close"}  # for whoever runs the handler
+    # For whoever runs the handler:
+    inside = {"output", "final_output", "history", "used_history", "keeps_records", "close"}
     assert {name for name in dir(context) if not name.startswith("_")} - inside - named == set()
 
 
