@@ -2,6 +2,8 @@
 
 import os
 
+import django
+
 from tests.database_urls import parse
 from tests.variants import KNOWN_CHECKS, ROUTERS, SQLITE, VARIANT, database, queue
 
@@ -66,6 +68,10 @@ if _postgres_url := os.environ.get("TEST_POSTGRES_URL"):
     DATABASES["postgres"] = database(parse(_postgres_url))
 
 DATABASE_ROUTERS = ROUTERS
+
+if django.VERSION >= (6, 1):  # a default mailer is deprecated there
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
 DATAQUEUE = {
     alias: {**queue(alias, str(entry["ENGINE"])), "OUTSIDE_TRANSACTION": "warn"} for alias, entry in DATABASES.items()
 }
