@@ -138,6 +138,7 @@ def _observe(condition: Callable[[], bool], meanwhile: Callable[[], object], the
     while not condition() and time.monotonic() < until:
         meanwhile()
         time.sleep(0.01)
+    connection.close()  # this thread's: left open, it would complain when it is collected
     then()
 
 

@@ -26,7 +26,7 @@ from dataqueue_django.domain.records import (
 from dataqueue_django.domain.transitions import Execution, Fault, complete, fail, release, snooze
 from dataqueue_django.models import Job as JobRow
 from dataqueue_django.stores.orm.portable import PortableStore
-from dataqueue_django.worker import executor
+from dataqueue_django.worker import context
 from dataqueue_django.worker.finishing import Finisher
 from tests.faults.fleet import TRIALS
 from tests.faults.inprocess import Workshop
@@ -167,8 +167,8 @@ def test_a_real_worker_with_one_refused_output_and_one_held_row(
     """One hundred async handlers return in the same turn of the loop."""
     store = workshop.store
     refused = REFUSED_BY[connections[store.database].vendor]["NaN"]
-    checked = executor.checked_output
-    monkeypatch.setattr(executor, "checked_output", lambda output: refused if output == "bad" else checked(output))
+    checked = context.checked_output
+    monkeypatch.setattr(context, "checked_output", lambda output: refused if output == "bad" else checked(output))
     everybody, go = asyncio.Barrier(SIZE), Event()
 
     async def meets(bad: bool) -> str:
