@@ -4,8 +4,8 @@ Each scenario runs once to find its points, then once for each point and side, i
 worker brings everything to rest and all checkers run. A COMMIT is told apart by what it stores.
 
 `CRASH_TRIALS=all` kills at every repetition of every statement and on both sides. Without it a statement is killed the
-first time that a kind of thread sends it in a scenario, and on both sides only where something is stored in between:
-not a read, and not a write whose transaction goes on, since the next kill finds the same.
+first time that a kind of thread sends it in a scenario, and on one side: after what stores something, since before it
+all is as it was after the one that stored something last, and before any other; the first that stores gets both.
 """
 
 from __future__ import annotations
@@ -117,13 +117,13 @@ def _traps(campaign: Campaign, name: str) -> list[Trap]:
     if EVERY:
         return [Trap(point, side) for point in points for side in (BEFORE, AFTER)]
     elsewhere = set() if name == START_UP else {(p.role, p.text) for p in campaign.points[START_UP]}
-    traps = []
-    for point in points:
-        writes = WRITING.match(point.text) is not None
-        if point.n == 1 and (point.role, point.text) not in elsewhere:
-            counts = writes and point not in campaign.undone[name]
-            traps += [Trap(point, side) for side in ((BEFORE, AFTER) if counts else (BEFORE,))]
-    return traps
+    chosen = [point for point in points if point.n == 1 and (point.role, point.text) not in elsewhere]
+    storing = [point for point in chosen if WRITING.match(point.text) and point not in campaign.undone[name]]
+    return [
+        Trap(point, side)
+        for point in chosen
+        for side in ((BEFORE, AFTER) if storing[:1] == [point] else (AFTER,) if point in storing else (BEFORE,))
+    ]
 
 
 def _verify(campaign: Campaign, alias: str, store: Store, ledger: Ledger) -> None:

@@ -72,5 +72,6 @@ class Ledger:
 
     def _lines(self) -> Iterator[Entry]:
         if self.path.exists():
-            for line in self.path.read_bytes().splitlines():
+            complete, _, _ = self.path.read_bytes().rpartition(b"\n")  # the last line may be being written
+            for line in complete.splitlines():
                 yield Entry(**json.loads(line))
