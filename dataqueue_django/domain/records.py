@@ -140,6 +140,7 @@ class ClaimedJob:
     run_at: datetime
     created_at: datetime
     timeout_ms: int | None
+    isolate: bool
     retry_delay_ms: int | None
     retry_backoff: str
     retry_delay_max_ms: int | None

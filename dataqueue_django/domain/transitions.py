@@ -140,19 +140,26 @@ def prolong(run: Execution, seconds: float, *, why: str) -> Change:
     )
 
 
-def reclaim(run: Execution, *, crash_limit: int = CRASH_LIMIT, backoff: float = 0.0) -> Change:
-    """The worker of a job that had begun is gone: ready again, or failed when attempts or crashes are used up.
+def reclaim(
+    run: Execution,
+    *,
+    crash_limit: int = CRASH_LIMIT,
+    backoff: float = 0.0,
+    message: str = "the worker process was lost",
+    progress: Mapping[str, Any] | None = None,
+) -> Change:
+    """The process of a job that had begun is gone: ready again, or failed when attempts or crashes are used up.
 
     `backoff` is the delay in seconds from the second crash on; the first comes back at once.
     """
     crashes = run.crash_count + 1
-    fault = Fault(reason=FailureReason.WORKER_LOST, type="WorkerLost", message="the worker process was lost")
+    fault = Fault(reason=FailureReason.WORKER_LOST, type="WorkerLost", message=message)
     return _take_back(
         run,
         fault,
         final=run.attempts >= run.max_attempts or crashes >= crash_limit,
         ready=After(backoff if crashes > 1 else 0.0),
-        fields={"crash_count": Add(1)},
+        fields={**(progress or {}), "crash_count": Add(1)},
         metadata={"crashes": crashes},
     )
 

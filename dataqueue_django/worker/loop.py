@@ -28,6 +28,8 @@ from .coroutines import EventLoopThread
 from .ending import Ending
 from .finishing import Finisher
 from .heart import Heart
+from .isolation.isolated_run import IsolatedRunner
+from .isolation.pool import Children
 from .keeping_lines import bridge
 from .leaving import Leaving
 from .mail import ExitCode
@@ -71,7 +73,11 @@ class WorkerLoop:
             on_expired=lambda worker_id: self._mail.put(mail.Expired(worker_id)),
             on_wake=lambda: self._mail.put(mail.Wake()),
         )
-        self._runner = Runner(queue, self._slots, begun, must_stop=self._heart.must_stop, post=self._mail.put)
+        self._children = Children(queue.alias, self.settings, self._slots.size)
+        isolated = IsolatedRunner(self._children, self.settings.crash_limit, self._heart.lease_is_over)
+        self._runner = Runner(
+            queue, self._slots, begun, isolated=isolated, must_stop=self._heart.must_stop, post=self._mail.put
+        )
         self._threads = HandlerThreads(self._slots, self._runner.run_in_thread)
         self._loop = EventLoopThread(self._slots, self._runner.run_on_loop)
         self._slots.on_async = self._loop.poke
@@ -145,6 +151,7 @@ class WorkerLoop:
                 self._wind_up(self._ending.code)
         finally:
             self._slots.close()
+            self._children.close()
             self._heart.stop()
             self._threads.join()
             if self.settings.job_logs:
@@ -391,6 +398,7 @@ class WorkerLoop:
                 self.cut_off += 1
                 run.abort(AbortReason.SHUTDOWN)
                 self._close(run, _release(run.job, "shutdown"))
+        self._children.close()  # before their jobs are anybody's
         self._open_all(self._next_letter(0.0))  # outcomes that were posted meanwhile
         self._ending.now(code)
         self._heart.stop()

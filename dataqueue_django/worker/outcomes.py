@@ -11,7 +11,7 @@ from datetime import timedelta
 from ..domain.changes import Alternatives, Change
 from ..domain.records import JSON, ClaimedJob, FailureReason
 from ..domain.retry import Backoff
-from ..domain.transitions import UNSET, Execution, Fault, complete, fail, park, release, snooze
+from ..domain.transitions import UNSET, Execution, Fault, complete, fail, park, reclaim, release, snooze
 from ..domain.waits import Wait
 from ..exceptions import (
     GiveUp,
@@ -79,6 +79,15 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Crashed:
+    """The process of the handler died, in the way that `message` says; `delay` is for the second crash on."""
+
+    message: str
+    crash_limit: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
     """The handler waits."""
 
@@ -92,7 +101,7 @@ class Finished:
     change: Change
 
 
-Ending = Completed | Failed | Snoozed | Released | Parked
+Ending = Completed | Failed | Snoozed | Released | Crashed | Parked
 Outcome = Ending | Finished
 
 
@@ -119,6 +128,8 @@ def _change_for(run: Execution, outcome: Ending, progress: dict[str, JSON] | Non
             return (snooze(run, seconds, progress=progress),)
         case Released(why):
             return (release(run, why=why),)
+        case Crashed(message, crash_limit, delay):
+            return (reclaim(run, crash_limit=crash_limit, backoff=delay, message=message, progress=progress),)
         case Parked(wait):
             return park(run, wait, progress=progress)
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 
 from ..domain.records import ClaimedJob
+from ..handlers import Handler
 from ..logs import handler_error
 from ..queue.base import QueueBase
 from . import mail
 from .begun import BegunTable
 from .context import AsyncJobContext, JobContext
 from .executor import run_async, run_sync
+from .isolation.isolated_run import IsolatedRunner
 from .outcomes import Failed, Finished, Outcome, Released, change_for
 from .signal import AbortSignal
 from .slots import Run, Slots
@@ -26,12 +28,14 @@ class Runner:
         slots: Slots,
         begun: BegunTable | None,
         *,
+        isolated: IsolatedRunner,
         must_stop: Callable[[], bool],
         post: Callable[[mail.Letter], None],
     ) -> None:
         self._queue = queue
         self._slots = slots
         self._begun = begun
+        self._isolated = isolated
         self._must_stop = must_stop
         self._post = post
 
@@ -40,12 +44,18 @@ class Runner:
         handler, signal = self._queue.handlers.get(job.job_type), AbortSignal(self._must_stop)
         kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
         context = kind(self._queue, job, signal, lambda: self._post(mail.Reported(run)))
-        run: Run = Run(job, handler, signal, context)
+        run: Run = Run(job, handler, signal, context, isolated=self._is_isolated(job, handler))
         return run
 
     def run_in_thread(self, run: Run) -> None:
         """Call a sync handler in this thread and post its outcome."""
-        self._end(run, run_sync(run.job, run.handler, run.context) if self._begin(run) else Released("lease_lost"))
+        if run.isolated:
+            outcome = self._isolated.run(run, lambda: self._begin(run))
+        elif self._begin(run):
+            outcome = run_sync(run.job, run.handler, run.context)
+        else:
+            outcome = Released("lease_lost")
+        self._end(run, outcome)
 
     async def run_on_loop(self, run: Run) -> None:
         """Call an async handler on this event loop and post its outcome."""
@@ -53,6 +63,11 @@ class Runner:
             self._end(run, await run_async(run.job, run.handler, run.context))
         else:
             self._end(run, Released("lease_lost"))
+
+    def _is_isolated(self, job: ClaimedJob, handler: Handler | None) -> bool:
+        """Whether the job, its handler or this worker asks for a process of its own."""
+        by_handler = handler is not None and handler.isolates
+        return job.isolate or by_handler or self._queue.settings.worker.isolates(job.queue)
 
     def _begin(self, run: Run) -> bool:
         """Note that a handler starts; refused while this worker may not act for its jobs."""
@@ -69,7 +84,7 @@ class Runner:
         """Post a handler's outcome, unless its deadline has decided already."""
         run.ended_at = time.monotonic()
         if isinstance(outcome, Failed) and outcome.error is not None and not run.decided:
-            _log_error(run.job, outcome, outcome.error)
+            log_failure(run.job, outcome, outcome.error)
         letter: mail.Letter
         if isinstance(outcome, Finished):
             letter = mail.Finished(run, (outcome.change,))
@@ -78,6 +93,7 @@ class Runner:
         self._slots.decide(run, lambda: self._post(letter))
 
 
-def _log_error(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
+def log_failure(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
+    """Log what a handler raised, with the job."""
     final = outcome.retry_in is None or job.attempts >= job.max_attempts
     handler_error(error, job_id=job.id, job_type=job.job_type, attempt=job.attempts, final=final)

@@ -40,6 +40,11 @@ class AbortSignal:
         return self.reason is not None
 
     @property
+    def asked(self) -> AbortReason | None:
+        """Why `abort` was called, or None: whatever the lease looks like."""
+        return self._reason
+
+    @property
     def reason(self) -> AbortReason | None:
         """Why the handler should stop, or None."""
         if self._reason is None and self._lease_is_stale():
