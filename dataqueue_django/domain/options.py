@@ -27,8 +27,8 @@ class JobOptions:
     """How a job is to be run (DataQueue "JobOptions"). None means: the next source of defaults decides.
 
     `timeout`, `retry_delay` and `retry_delay_max` are seconds or timedelta. `retry_backoff` is "exponential", "linear"
-    or "fixed"; True and False mean exponential and fixed. With `isolate` the handler runs in a process of its own, which
-    is killed at the timeout; `force_kill_on_timeout` (DataQueue's name for it) also requires that there is a timeout.
+    or "fixed"; True and False mean exponential and fixed. With `isolate` the handler runs in a process of its own,
+    which is killed at the timeout; `force_kill_on_timeout` (DataQueue's name for it) requires that there is one.
     """
 
     queue: str | None = None

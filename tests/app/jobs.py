@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -188,3 +191,41 @@ def _wait_for(ctx: JobContext, path: Path, *, deaf: bool) -> None:
         time.sleep(0.01)
     if not deaf:
         ctx.signal.raise_if_aborted()
+
+
+@job("harness.isolated", takes_context=True, isolate=True, retry_delay=0.001, retry_backoff="fixed")
+def isolated(ctx: JobContext, acts: list[str]) -> Any:
+    """`durable` in a process of its own, with words for what only such a one survives.
+
+    pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
+    exit:code (ends the process), litter (leaves a process in a session of its own behind and waits; its id is the progress).
+    """
+    with Effects(ctx):
+        result = None
+        for word in chosen(ctx, acts).split("+"):
+            name, _, argument = word.partition(":")
+            result = _one_isolated(ctx, name, argument)
+        return result
+
+
+def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
+    match name:
+        case "pid":
+            return os.getpid()
+        case "spin":
+            while True:
+                pass
+        case "stuck":
+            ctypes.PyDLL(None).sleep(int(PATIENCE))  # a PyDLL keeps the interpreter's lock
+        case "exit":
+            os._exit(int(argument))
+        case "litter":
+            left = subprocess.Popen(
+                [sys.executable, "-c", f"import time; time.sleep({PATIENCE})"], start_new_session=True
+            )
+            ctx.progress(left.pid, INT32)
+            time.sleep(PATIENCE)
+    return _one_durable(ctx, name, argument)
+
+
+INT32 = 2**31 - 1

@@ -43,7 +43,8 @@ class ChildProcess:
         self._rope.setblocking(False)
         self.jobs = 0
         try:
-            self._process = start(CODE, [theirs.fileno(), os.getpid()], mark, fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            fd = theirs.fileno()
+            self._process = start(CODE, [fd, os.getpid()], mark, fds=[fd], stdin=subprocess.DEVNULL)
         except OSError as why:
             self._hang_up()
             raise CannotStart(f"a process could not be started: {why}") from None

@@ -51,9 +51,7 @@ class IsolatedRunner:
 class _Talk:
     """What is said between a worker and a child about one job."""
 
-    def __init__(
-        self, run: Run, child: ChildProcess, crash_limit: int, lease_is_over: Callable[[], bool]
-    ) -> None:
+    def __init__(self, run: Run, child: ChildProcess, crash_limit: int, lease_is_over: Callable[[], bool]) -> None:
         self._run = run
         self._child = child
         self._crash_limit = crash_limit

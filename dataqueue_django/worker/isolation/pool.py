@@ -1,4 +1,4 @@
-"""The child interpreters of one worker: kept warm, replaced when they are used up or dead, and all killed at its end."""
+"""The child interpreters of one worker: kept warm, replaced when used up or dead, and killed at its end."""
 
 from __future__ import annotations
 
@@ -116,8 +116,7 @@ class Children:
     def _warm_up(self, number: int) -> None:
         made = []
         try:
-            for _ in range(number):
-                made.append(self._new())
+            made.extend(self._new() for _ in range(number))
             for child in made:
                 child.get_ready()
         except CannotStart as why:

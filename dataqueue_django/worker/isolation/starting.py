@@ -13,10 +13,12 @@ from .hunting import MARK
 BOOT = "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told['path']; "
 
 
-def start(code: str, arguments: Sequence[object], mark: str = "", *, fds: Sequence[int] = (), stdin: int) -> Interpreter:
+def start(
+    code: str, arguments: Sequence[object], mark: str = "", *, fds: Sequence[int] = (), stdin: int
+) -> Interpreter:
     """Start an interpreter that runs `code`, in which `told['arguments']` are the given ones.
 
-    All descriptors but the standard ones and `fds` are closed in it. Raises OSError when there can be no more processes.
+    All descriptors but the standard ones and `fds` are closed in it. Raises OSError when no process can be had.
     """
     told = json.dumps({"path": sys.path, "arguments": list(arguments)})
     environment = {**os.environ, MARK: mark} if mark else {k: v for k, v in os.environ.items() if k != MARK}
