@@ -42,6 +42,8 @@ LAYERS: dict[str, set[str]] = {
         "queue.base", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers", "stores", "domain",
         "conf", "exceptions", "logs", "notify",
     },
+    # what a worker's child interpreter runs
+    "isolated": {"worker", "queue"},
     # what users hold: it stands above the worker, which runs jobs for it and for the command
     "queue": {
         "queue.base", "queue.hooks", "queue.taking_back", "queue.waking", "worker", "announcing", "handlers", "stores",
@@ -66,6 +68,7 @@ OTHERS = {
     "jsonschema": {"handlers.foreign"},
     "referencing": {"handlers.foreign"},
     "msgspec": {"handlers.foreign"},
+    "psutil": {"worker"},
     "psycopg": {"stores.orm", "notify"},
     "pydantic": {"handlers.foreign"},
     "pytest": {"testing"},

@@ -145,6 +145,8 @@ class WorkerLoop:
         try:
             with self._session:
                 self._threads.start()
+                if self._runner.isolates:
+                    self._children.warm_up(self._slots.size)
                 while self._ending.code is None:
                     self._turn()
                     self._read_mail()

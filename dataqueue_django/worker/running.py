@@ -39,6 +39,12 @@ class Runner:
         self._must_stop = must_stop
         self._post = post
 
+    @property
+    def isolates(self) -> bool:
+        """Whether this worker is there for jobs in processes of their own; others have such now and then."""
+        worker = self._queue.settings.worker
+        return worker.isolate or bool(worker.isolate_queues)
+
     def new_run(self, job: ClaimedJob) -> Run:
         """Return the run of a job that was just claimed."""
         handler, signal = self._queue.handlers.get(job.job_type), AbortSignal(self._must_stop)

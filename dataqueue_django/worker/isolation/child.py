@@ -12,6 +12,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
+from ...handlers import Handler
 from .hunting import kill_all
 from .starting import start
 from .wire import Line, Message, Say
@@ -98,6 +99,12 @@ class ChildProcess:
             return self._line.receive()
         except (EOFError, OSError, ValueError):
             raise ChildLost(self.how_it_died()) from None
+
+    def knows(self, handler: Handler) -> str | None:
+        """Return the dotted name of the function that it would run for a handler's job type; None for none."""
+        self.send(Say.KNOWS, job_type=handler.job_type, module=handler.function.__module__)
+        message = self.next(READY_WITHIN)
+        return None if message is None else message["where"]
 
     def ring(self) -> None:
         """Let `next` return at once; from any thread."""

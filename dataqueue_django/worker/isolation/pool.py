@@ -101,7 +101,7 @@ class Children:
             raise CannotStart(f"a process could not be started: {why}") from None
 
     def _set_up(self) -> dict[str, Any]:
-        if not django_settings.is_overridden("SETTINGS_MODULE") and not getattr(django_settings, "SETTINGS_MODULE", ""):
+        if not getattr(django_settings, "SETTINGS_MODULE", ""):
             raise CannotStart("the settings were made by settings.configure(); expected a settings module")
         names = {alias: str(connections.settings[alias]["NAME"]) for alias in connections.settings}
         return {
@@ -114,7 +114,7 @@ class Children:
         }
 
     def _warm_up(self, number: int) -> None:
-        made = []
+        made: list[ChildProcess] = []
         try:
             made.extend(self._new() for _ in range(number))
             for child in made:

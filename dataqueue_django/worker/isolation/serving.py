@@ -23,7 +23,7 @@ from ...logs import worker as logger
 from ...queue.base import QueueBase
 from ..context import AsyncJobContext, JobContext
 from ..coroutines import EventLoopThread
-from ..deadline import checked_callback, checked_length, wanted
+from ..deadline import ANSWER_WITHIN, Deadline, checked_callback, checked_length, wanted
 from ..executor import run_async, run_sync
 from ..keeping_lines import bridge
 from ..outcomes import Failed, Outcome
@@ -83,6 +83,9 @@ class Serving:
         match message["say"]:
             case Say.RUN:
                 self._begin(to_job(message["job"]), message["module"])
+            case Say.KNOWS:
+                handler = self._handler(message["job_type"], message["module"])
+                self._line.send(Say.FOUND, where=None if handler is None else handler.where)
             case Say.REPLY:
                 self._replies.put(message["answer"])
             case Say.ABORT if job is not None:
@@ -142,7 +145,7 @@ class _Job:
         signal = AbortSignal()
         kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
         context = kind(queue, claimed, signal, self._tell)
-        self.deadline = RemoteDeadline(serving, line, has_one=claimed.timeout_ms is not None)
+        self.deadline = RemoteDeadline(serving, line, claimed.timeout_ms)
         self.reports = ForwardedReports(serving, claimed, self._tell)
         context.deadline, context.reports = self.deadline, self.reports
         self.run = Run(claimed, handler, signal, context)
@@ -162,7 +165,10 @@ class _Job:
                 self._forwarder.start()
 
     def _forward(self) -> None:
-        while self._told.wait() and not self._has_ended:
+        while True:
+            self._told.wait()
+            if self._has_ended:
+                return
             self._told.clear()
             with self._lock:
                 if not self._has_ended and (report := self.reports.unsaved()):
@@ -185,21 +191,21 @@ class ForwardedReports(Reports):
             self.give_back(back)
 
 
-class RemoteDeadline:
+class RemoteDeadline(Deadline):
     """The deadline as its handler sees it; the worker keeps it."""
 
-    def __init__(self, serving: Serving, line: Line, *, has_one: bool) -> None:
+    def __init__(self, serving: Serving, line: Line, timeout_ms: int | None) -> None:
+        super().__init__(timeout_ms)
         self._serving = serving
         self._line = line
-        self._has_one = has_one
-        self._callback: Callable[[], Any] | None = None
+        self._has_one = timeout_ms is not None
 
-    def prolong(self, seconds: Any = None) -> bool:
+    def prolong(self, seconds: Any = None, *, why: str = "prolong") -> bool:
         """See Deadline.prolong."""
         length = None if seconds is None else checked_length("prolong()", seconds)
         return self._has_one and bool(self._serving.ask_worker(Say.PROLONG, seconds=length))
 
-    def on_timeout(self, callback: Any) -> None:
+    def on_timeout(self, callback: Any, *, within: float = ANSWER_WITHIN) -> None:
         """See Deadline.on_timeout."""
         self._callback = checked_callback(callback)
         self._line.send(Say.WATCH, on=callback is not None)

@@ -21,16 +21,18 @@ Message = dict[str, Any]
 
 
 class Say(StrEnum):
-    """The messages. From the worker: SET_UP, RUN, ABORT, ASK, REPLY, END. From the child: the others."""
+    """The messages. From the worker: SET_UP, RUN, ABORT, ASK, REPLY, KNOWS, END. From the child: the others."""
 
     SET_UP = "set_up"
     RUN = "run"
     ABORT = "abort"
     ASK = "ask"
     REPLY = "reply"
+    KNOWS = "knows"
     END = "end"
     READY = "ready"
     BROKEN = "broken"
+    FOUND = "found"
     ENDED = "ended"
     REPORT = "report"
     PROLONG = "prolong"
