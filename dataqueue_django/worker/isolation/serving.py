@@ -140,7 +140,7 @@ class _Job:
         self._line = line
         self._lock = Lock()
         self._told = Event()
-        self._has_ended = False
+        self._ended = Event()
         self._forwarder: Thread | None = None
         signal = AbortSignal()
         kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
@@ -153,25 +153,25 @@ class _Job:
     def end(self, outcome: Outcome) -> None:
         """Tell how the handler has ended, with all it reported."""
         with self._lock:
-            self._has_ended = True
+            self._ended.set()
             self._told.set()
             self._line.send(Say.ENDED, outcome=from_outcome(outcome), report=from_report(self.reports.final()))
 
     def _tell(self) -> None:
         self._told.set()
         with self._lock:
-            if self._forwarder is None and not self._has_ended:
+            if self._forwarder is None and not self._ended.is_set():
                 self._forwarder = Thread(target=self._forward, name="dataqueue-reports", daemon=True)
                 self._forwarder.start()
 
     def _forward(self) -> None:
         while True:
             self._told.wait()
-            if self._has_ended:
+            if self._ended.is_set():
                 return
             self._told.clear()
             with self._lock:
-                if not self._has_ended and (report := self.reports.unsaved()):
+                if not self._ended.is_set() and (report := self.reports.unsaved()):
                     self._line.send(Say.REPORT, report=from_report(report))
             time.sleep(FORWARD_EVERY)
 

@@ -1,0 +1,97 @@
+"""Jobs per second of one worker whose handlers run in two warm child processes, beside a raw loop, and what a child takes.
+
+`python -m benchmarks.isolated --store sqlite|postgres`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+
+import psutil
+
+from . import raw, report
+from .databases import Databases, run, scratch, start, versions
+from .options import parser, positive
+
+ABOUT = "Measure how fast one worker empties a queue of jobs that do nothing, each in one of its child processes."
+CHILDREN = 2
+MEGABYTE = 1024 * 1024
+
+
+def main() -> None:
+    """Run the rounds and print the result."""
+    options = parser(ABOUT, rounds=5)
+    options.add_argument("--jobs", type=positive, default=5_000, help="jobs per round (default: 5000)")
+    given = options.parse_args()
+    os.environ["BENCHMARK_WORKER"] = json.dumps({"ISOLATE": True, "CONCURRENCY": CHILDREN})
+    memory: list[float] = []
+    with scratch(given.store, given.url) as databases:
+        run(databases.template, "-m", "benchmarks.enqueuing", "fill", str(given.jobs))
+        worker, by_hand = _rounds(databases, given.jobs, given.rounds, memory)
+        notes = {"resident memory of a child": f"{max(memory, default=0):.0f} MB"}
+        facts = {"store": given.store, "jobs": given.jobs, "versions": versions(databases), "notes": notes}
+    lines = {f"isolated, {given.store}": report.compared(worker, by_hand)}
+    title = f"{given.jobs} jobs in {CHILDREN} child processes, {given.rounds} rounds"
+    report.show(title, lines, as_json=given.json, facts=facts)
+
+
+def _rounds(databases: Databases, jobs: int, rounds: int, memory: list[float]) -> tuple[list[float], list[float]]:
+    """Return jobs per second of the worker and of the raw loop; which of them goes first alternates."""
+    worker: list[float] = []
+    by_hand: list[float] = []
+    for n in range(rounds):
+        order: list[tuple[list[float], Callable[[str], None]]] = [
+            (worker, lambda url: _work(url, memory)),
+            (by_hand, _work_by_hand),
+        ]
+        for found, work in order if n % 2 == 0 else reversed(order):
+            with databases.copy() as url:
+                work(url)
+                found.append(_speed(url, jobs))
+    return worker, by_hand
+
+
+def _work(url: str, memory: list[float]) -> None:
+    """Let a worker drain the queue, and look at its children meanwhile."""
+    process = start(url, "-m", "django", "dataqueue_worker", "--burst")
+    while process.poll() is None:
+        memory += _children(process.pid)
+        time.sleep(0.2)
+    _, errors = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the worker ended with {process.returncode}: {errors}")
+
+
+def _children(pid: int) -> list[float]:
+    """Return the resident megabytes of a worker's child interpreters, without their guard."""
+    found = []
+    try:
+        for child in psutil.Process(pid).children():
+            if any("isolated import main" in word for word in child.cmdline()):
+                found.append(child.memory_info().rss / MEGABYTE)
+    except psutil.Error:  # one that has ended meanwhile
+        return []
+    return found
+
+
+def _work_by_hand(url: str) -> None:
+    loop = raw.connect(url)
+    loop.drain()
+    loop.close()
+
+
+def _speed(url: str, jobs: int) -> float:
+    """Jobs per second from the first completion to the last, by the times in the rows."""
+    loop = raw.connect(url)
+    completed, seconds = loop.completed()
+    loop.close()
+    if completed != jobs:
+        raise RuntimeError(f"{completed} of {jobs} jobs were completed")
+    return jobs / seconds
+
+
+if __name__ == "__main__":
+    main()
