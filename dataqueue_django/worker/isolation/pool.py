@@ -6,7 +6,7 @@ import os
 import subprocess
 from contextlib import suppress
 from itertools import count
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -39,9 +39,17 @@ class Children:
         self._closed = False
 
     def warm_up(self, number: int) -> None:
-        """Start so many children in the background; what goes wrong shows when they are needed."""
-        thread = Thread(target=self._warm_up, args=(min(number, self._most),), name="dataqueue-warm-up", daemon=True)
-        thread.start()
+        """Start so many children; what goes wrong shows when they are needed.
+
+        To be called in a thread that outlives them: the kernel kills them when the thread that started them ends.
+        """
+        made: list[ChildProcess] = []
+        try:
+            made.extend(self._new() for _ in range(min(number, self._most)))
+        except CannotStart as why:
+            logger.warning("no child interpreter could be started in advance: %s", why)
+        with self._lock:
+            self._idle += made
 
     def take(self) -> ChildProcess:
         """Return a child that waits for a job; raises CannotStart. It has to be put back."""
@@ -112,14 +120,3 @@ class Children:
             "cpu": self._settings.isolate_cpu,
             "job_logs": self._settings.job_logs,
         }
-
-    def _warm_up(self, number: int) -> None:
-        made: list[ChildProcess] = []
-        try:
-            made.extend(self._new() for _ in range(number))
-            for child in made:
-                child.get_ready()
-        except CannotStart as why:
-            logger.warning("no child interpreter could be started in advance: %s", why)
-        for child in made:
-            self.put_back(child)
