@@ -198,7 +198,8 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
     """`durable` in a process of its own, with words for what only such a one survives.
 
     pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
-    exit:code (ends the process), litter (leaves a process in a session of its own behind and waits; its id is the progress).
+    exit:code (ends the process), litter (leaves a process in a session of its own behind and waits; its id is the progress),
+    litter_until:path (the same, until the file exists).
     """
     with Effects(ctx):
         result = None
@@ -219,13 +220,19 @@ def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
             ctypes.PyDLL(None).sleep(int(PATIENCE))  # a PyDLL keeps the interpreter's lock
         case "exit":
             os._exit(int(argument))
+        case "litter_until":
+            _litter()
+            return _one_durable(ctx, "stubborn", argument)
         case "litter":
-            left = subprocess.Popen(
-                [sys.executable, "-c", f"import time; time.sleep({PATIENCE})"], start_new_session=True
-            )
-            ctx.progress(left.pid, INT32)
+            ctx.progress(_litter(), INT32)
             time.sleep(PATIENCE)
     return _one_durable(ctx, name, argument)
+
+
+def _litter() -> int:
+    """Start a process in a session of its own that lasts, and return its id."""
+    code = f"import time; time.sleep({PATIENCE})"
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True).pid
 
 
 INT32 = 2**31 - 1
