@@ -198,7 +198,7 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
     """`durable` in a process of its own, with words for what only such a one survives.
 
     pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
-    exit:code (ends the process), litter (leaves a process in a session of its own behind and waits; its id is the progress),
+    exit:code (ends the process), litter (leave a process with a session of its own; its id is the progress; and wait),
     litter_until:path (the same, until the file exists).
     """
     with Effects(ctx):
