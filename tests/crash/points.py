@@ -132,17 +132,19 @@ ROWS = re.compile(r"(\(…\))(?:, \(…\))+")
 SAVEPOINT = re.compile(r'"?s\d+_x\d+"?')
 LITERALS = re.compile(r"(?:%s|'[^']*'|\b\d+\b)")
 LANES = re.compile(r"(SELECT \* FROM \(SELECT id, priority.*?LIMIT %s\))( UNION ALL \1)+")
+LIMIT = re.compile(r"LIMIT \d+")
 UNNEST = re.compile(r"\(%s\)::\S+?\[\]")
 
 
 @cache
 def normalised(text: str) -> str:
-    """Return a statement without what differs from call to call: the number of parameters and of rows, and names."""
+    """Return a statement without what differs from call to call: numbers of parameters and rows, limits and names."""
     text = SPACE.sub(" ", text).strip()
     text = SAVEPOINT.sub("savepoint", text)
     text = LANES.sub(r"\1", text)
     text = LISTS.sub("(…)", text)
     text = re.sub(r"IN \([\d, ]+\)", "IN (…)", text)
+    text = LIMIT.sub("LIMIT …", text)
     return ROWS.sub(r"\1", text)
 
 

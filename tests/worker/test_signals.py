@@ -346,6 +346,8 @@ def test_receivers_have_connections_of_their_own(queue: JobQueue, connect: Calla
 
 def test_nothing_is_made_for_nobody(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a receiver and a reader of the log there is no thread, no statement and no callback."""
+    for signal in signals.SIGNALS.values():  # a receiver of another test may be dead and not yet forgotten
+        monkeypatch.setattr(signal, "receivers", [])
     monkeypatch.setattr(announcing, "_tell", lambda *_: pytest.fail("nobody asked"))
     monkeypatch.setattr(signals, "send", lambda *_: pytest.fail("nobody asked"))
     monkeypatch.setattr(announcer, "Thread", lambda *_, **__: pytest.fail("nobody asked"))
