@@ -75,7 +75,8 @@ def test_a_process_that_dies_fails_the_attempt(queue: JobQueue, act: str, how: s
 
 def test_what_is_durable_works_in_it(queue: JobQueue) -> None:
     id = added(queue, "run:a+log:line+progress:7+pause:0.01+spawn:ok+prolong+ok:done", timeout=30)
-    burst(queue)
+    while found(queue, id).status in (JobStatus.PENDING, JobStatus.WAITING):
+        burst(queue)
     job = found(queue, id)
     assert (job.status, job.output, job.progress, job.attempts) == (JobStatus.COMPLETED, "done", 7, 1), job
     assert [line.message for line in queue.get_job_logs(id)] == ["line", "line"]
