@@ -1,4 +1,4 @@
-"""Jobs per second of one worker whose handlers run in two warm child processes, beside a raw loop, and what a child takes.
+"""Jobs per second of one worker with two warm child processes, beside a raw loop, and the memory that a child takes.
 
 `python -m benchmarks.isolated --store sqlite|postgres`
 """
@@ -26,7 +26,7 @@ def main() -> None:
     options = parser(ABOUT, rounds=5)
     options.add_argument("--jobs", type=positive, default=5_000, help="jobs per round (default: 5000)")
     given = options.parse_args()
-    os.environ["BENCHMARK_WORKER"] = json.dumps({"ISOLATE": True, "CONCURRENCY": CHILDREN})
+    os.environ["BENCHMARK_WORKER"] = os.environ.get("BW") or json.dumps({"ISOLATE": True, "CONCURRENCY": CHILDREN})
     memory: list[float] = []
     with scratch(given.store, given.url) as databases:
         run(databases.template, "-m", "benchmarks.enqueuing", "fill", str(given.jobs))
@@ -67,14 +67,14 @@ def _work(url: str, memory: list[float]) -> None:
 
 def _children(pid: int) -> list[float]:
     """Return the resident megabytes of a worker's child interpreters, without their guard."""
-    found = []
     try:
-        for child in psutil.Process(pid).children():
-            if any("isolated import main" in word for word in child.cmdline()):
-                found.append(child.memory_info().rss / MEGABYTE)
+        return [
+            child.memory_info().rss / MEGABYTE
+            for child in psutil.Process(pid).children()
+            if any("isolated import main" in word for word in child.cmdline())
+        ]
     except psutil.Error:  # one that has ended meanwhile
         return []
-    return found
 
 
 def _work_by_hand(url: str) -> None:

@@ -47,7 +47,7 @@ class WorkerSettings:
     job_logs: bool = True
     isolate: bool = False
     isolate_queues: tuple[str, ...] = ()
-    isolate_jobs: int = 1000
+    isolate_jobs: int = 10_000
     isolate_memory: int | None = None
     isolate_cpu: float | None = None
 

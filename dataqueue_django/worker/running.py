@@ -56,12 +56,9 @@ class Runner:
     def run_in_thread(self, run: Run) -> None:
         """Call a sync handler in this thread and post its outcome."""
         if run.isolated:
-            outcome = self._isolated.run(run, lambda: self._begin(run))
-        elif self._begin(run):
-            outcome = run_sync(run.job, run.handler, run.context)
+            self._isolated.run(run, lambda: self._begin(run), lambda outcome: self._end(run, outcome))
         else:
-            outcome = Released("lease_lost")
-        self._end(run, outcome)
+            self._end(run, run_sync(run.job, run.handler, run.context) if self._begin(run) else Released("lease_lost"))
 
     async def run_on_loop(self, run: Run) -> None:
         """Call an async handler on this event loop and post its outcome."""

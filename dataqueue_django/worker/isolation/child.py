@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import time
 from contextlib import suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import wait
 from typing import Any
 
 from ...handlers import Handler
@@ -42,6 +42,9 @@ class ChildProcess:
         self._mark = mark
         self._bell, self._rope = socket.socketpair()
         self._rope.setblocking(False)
+        self._ears = selectors.DefaultSelector()
+        self._ears.register(ours, selectors.EVENT_READ)
+        self._ears.register(self._bell, selectors.EVENT_READ)
         self.jobs = 0
         try:
             fd = theirs.fileno()
@@ -77,9 +80,14 @@ class ChildProcess:
             raise
         self._is_ready = True
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was killed, or ended, by this worker."""
+        return self._line.connection.closed
+
     def is_alive(self) -> bool:
-        """Whether it could take a job."""
-        return self._process.poll() is None and not self._line.connection.closed
+        """Whether it could take a job: asks the system."""
+        return not self.is_given_up and self._process.poll() is None
 
     def send(self, say: Say, **message: Any) -> None:
         """Send it a message; raises ChildLost."""
@@ -90,13 +98,11 @@ class ChildProcess:
 
     def next(self, seconds: float) -> Message | None:
         """Return its next message; None when it was silent for so long, or somebody rang. Raises ChildLost."""
-        ready = wait([self._line.connection, self._bell], max(0.0, seconds))
-        if self._bell in ready:
-            self._bell.recv(4096)
-        if self._line.connection not in ready:
-            return None
         try:
-            return self._line.receive()
+            ready = [key.fileobj for key, _ in self._ears.select(max(0.0, seconds))]
+            if self._bell in ready:
+                self._bell.recv(4096)
+            return self._line.receive() if self._line.connection in ready else None
         except (EOFError, OSError, ValueError):
             raise ChildLost(self.how_it_died()) from None
 
@@ -113,7 +119,7 @@ class ChildProcess:
 
     def end(self) -> None:
         """Let it end by itself, having closed its database connections; killed if it does not."""
-        if self._line.connection.closed:
+        if self.is_given_up:
             return
         with suppress(OSError, ValueError, subprocess.TimeoutExpired):
             self._line.send(Say.END)
@@ -138,7 +144,7 @@ class ChildProcess:
         return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def _hang_up(self) -> None:
-        for end in (self._line, self._bell, self._rope):
+        for end in (self._ears, self._line, self._bell, self._rope):
             end.close()
 
 

@@ -33,16 +33,20 @@ class IsolatedRunner:
         self._crash_limit = crash_limit
         self._lease_is_over = lease_is_over
 
-    def run(self, run: Run, begin: Callable[[], bool]) -> Outcome:
-        """Run a job in a child and return how it ended; `begin` is called when a child is ready for it."""
+    def run(self, run: Run, begin: Callable[[], bool], end: Callable[[Outcome], None]) -> None:
+        """Run a job in a child: `begin` is called when one is ready for it, `end` with how it ended.
+
+        `end` is called before a child that has run its number of jobs ends, which takes its time.
+        """
         try:
             child = self._children.take()
         except CannotStart as why:
-            return _not_started(run, why)
+            return end(_not_started(run, why))
         try:
-            if not begin():
-                return Released("lease_lost")
-            return _Talk(run, child, self._crash_limit, self._lease_is_over).outcome()
+            if begin():
+                end(_Talk(run, child, self._crash_limit, self._lease_is_over).outcome())
+            else:
+                end(Released("lease_lost"))
         finally:
             child.jobs += 1
             self._children.put_back(child)

@@ -62,7 +62,7 @@ class Children:
     def put_back(self, child: ChildProcess) -> None:
         """Take a child back; one that is dead, or has run its number of jobs, is not kept."""
         with self._lock:
-            keep = not self._closed and child.is_alive() and child.jobs < self._settings.isolate_jobs
+            keep = not self._closed and not child.is_given_up and child.jobs < self._settings.isolate_jobs
             if keep:
                 self._idle.append(child)
         if not keep:

@@ -7,11 +7,12 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from enum import StrEnum
 from multiprocessing.connection import Connection
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
 from ...domain.changes import After
-from ...domain.records import JSON, ClaimedJob, FailureReason, JobLog
+from ...domain.records import ClaimedJob, FailureReason, JobLog
 from ...domain.transitions import UNSET, Execution, Fault, complete
 from ...domain.waits import Wait, WaitKind
 from ..outcomes import Completed, Failed, Finished, Outcome, Parked, Released, Snoozed
@@ -48,9 +49,9 @@ class Line:
         self.connection = connection
         self._lock = Lock()
 
-    def send(self, say: Say, **message: JSON) -> None:
+    def send(self, say: Say, **message: Any) -> None:
         """Send a message; raises OSError when nobody is there to read it."""
-        data = json.dumps({"say": say, **message}).encode()
+        data = ENCODER.encode({"say": say, **message}).encode()
         with self._lock:
             self.connection.send_bytes(data)
 
@@ -65,9 +66,9 @@ class Line:
             self.connection.close()
 
 
-def from_job(job: ClaimedJob) -> JSON:
-    """Return a claimed job as JSON."""
-    return {f.name: _plain(getattr(job, f.name)) for f in fields(job)}
+def from_job(job: ClaimedJob) -> Message:
+    """Return a claimed job for `Line.send`."""
+    return dict(zip(NAMES, VALUES(job), strict=True))
 
 
 def to_job(told: Message) -> ClaimedJob:
@@ -76,23 +77,29 @@ def to_job(told: Message) -> ClaimedJob:
     return ClaimedJob(**{**told, **dates, "tags": tuple(told["tags"])})
 
 
+NAMES = tuple(f.name for f in fields(ClaimedJob))
+VALUES = attrgetter(*NAMES)
 MOMENTS = tuple(f.name for f in fields(ClaimedJob) if f.type == "datetime")
 
 
-def from_report(report: Report) -> JSON:
-    """Return progress and lines as JSON."""
-    lines = [{f.name: _plain(getattr(line, f.name)) for f in fields(line)} for line in report.lines]
+def from_report(report: Report) -> Message | None:
+    """Return progress and lines for `Line.send`; None when there are none."""
+    if not report:
+        return None
+    lines = [{f.name: getattr(line, f.name) for f in fields(line)} for line in report.lines]
     return {"progress": report.progress, "lines": lines}
 
 
-def to_report(told: Message) -> Report:
+def to_report(told: Message | None) -> Report:
     """Return the report that was told."""
+    if told is None:
+        return Report(None, ())
     lines = [JobLog(**{**line, "created_at": datetime.fromisoformat(line["created_at"])}) for line in told["lines"]]
     return Report(told["progress"], tuple(lines))
 
 
-def from_outcome(outcome: Outcome) -> JSON:
-    """Return how a handler has ended as JSON."""
+def from_outcome(outcome: Outcome) -> Message:
+    """Return how a handler has ended for `Line.send`."""
     match outcome:
         case Completed(output):
             return {"how": "completed"} if output is UNSET else {"how": "completed", "output": output}
@@ -103,7 +110,7 @@ def from_outcome(outcome: Outcome) -> JSON:
         case Released(why):
             return {"how": "released", "why": why}
         case Parked(wait):
-            until = wait.until.seconds if isinstance(wait.until, After) else _plain(wait.until)
+            until = wait.until.seconds if isinstance(wait.until, After) else wait.until
             return {"how": "parked", "kind": wait.kind, "place": wait.place, "until": until, "token": wait.token_id}
         case Finished():
             return {"how": "finished"}
@@ -138,5 +145,5 @@ def to_outcome(told: Message, job: ClaimedJob) -> Outcome:
     raise ValueError(f"a handler cannot have ended so: {told['how']!r}")
 
 
-def _plain(value: Any) -> JSON:
-    return value.isoformat() if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
+ENCODER = json.JSONEncoder(default=datetime.isoformat)
+"""Made once; besides JSON it takes tuples, which arrive as lists, and datetimes, which arrive as ISO 8601."""
