@@ -54,7 +54,7 @@ LAYERS: dict[str, set[str]] = {
     "admin": {"queue", "domain", "conf", "models"},
     "__init__": set(),
     "apps": {"checks", "stores.orm"},
-    "checks": {"queue", "stores", "stores.orm", "domain", "conf", "exceptions"},
+    "checks": {"queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
     "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
         "queue", "queue.hooks", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions",

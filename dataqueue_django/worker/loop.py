@@ -60,7 +60,7 @@ class WorkerLoop:
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
         self.options = options or ProcessorOptions()
-        self.settings = queue.settings.worker
+        self.settings = self.options.over(queue.settings.worker)
         self.label = self.options.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self._store = queue.store
         self._mail: SimpleQueue[mail.Letter] = SimpleQueue()
@@ -76,7 +76,13 @@ class WorkerLoop:
         self._children = Children(queue.alias, self.settings, self._slots.size)
         isolated = IsolatedRunner(self._children, self.settings.crash_limit, self._heart.lease_is_over)
         self._runner = Runner(
-            queue, self._slots, begun, isolated=isolated, must_stop=self._heart.must_stop, post=self._mail.put
+            queue,
+            self._slots,
+            begun,
+            isolated=isolated,
+            isolates=self.settings.isolates,
+            must_stop=self._heart.must_stop,
+            post=self._mail.put,
         )
         self._threads = HandlerThreads(self._slots, self._runner.run_in_thread)
         self._loop = EventLoopThread(self._slots, self._runner.run_on_loop)
@@ -145,7 +151,7 @@ class WorkerLoop:
         try:
             with self._session:
                 self._threads.start()
-                if self._runner.isolates:
+                if self.settings.isolate or self.settings.isolate_queues:
                     self._children.warm_up(self._slots.size)
                 while self._ending.code is None:
                     self._turn()

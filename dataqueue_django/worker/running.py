@@ -29,6 +29,7 @@ class Runner:
         begun: BegunTable | None,
         *,
         isolated: IsolatedRunner,
+        isolates: Callable[[str], bool],
         must_stop: Callable[[], bool],
         post: Callable[[mail.Letter], None],
     ) -> None:
@@ -36,14 +37,9 @@ class Runner:
         self._slots = slots
         self._begun = begun
         self._isolated = isolated
+        self._isolates = isolates
         self._must_stop = must_stop
         self._post = post
-
-    @property
-    def isolates(self) -> bool:
-        """Whether this worker is there for jobs in processes of their own; others have such now and then."""
-        worker = self._queue.settings.worker
-        return worker.isolate or bool(worker.isolate_queues)
 
     def new_run(self, job: ClaimedJob) -> Run:
         """Return the run of a job that was just claimed."""
@@ -70,7 +66,7 @@ class Runner:
     def _is_isolated(self, job: ClaimedJob, handler: Handler | None) -> bool:
         """Whether the job, its handler or this worker asks for a process of its own."""
         by_handler = handler is not None and handler.isolates
-        return job.isolate or by_handler or self._queue.settings.worker.isolates(job.queue)
+        return job.isolate or by_handler or self._isolates(job.queue)
 
     def _begin(self, run: Run) -> bool:
         """Note that a handler starts; refused while this worker may not act for its jobs."""

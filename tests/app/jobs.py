@@ -198,6 +198,7 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
     """`durable` in a process of its own, with words for what only such a one survives.
 
     pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
+    hog:MiB (take so much memory), segv (crash the interpreter), files (the output is what it holds open),
     exit:code (ends the process), litter (leave a process with a session of its own; its id is the progress; and wait),
     litter_until:path (the same, until the file exists).
     """
@@ -207,6 +208,12 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
             name, _, argument = word.partition(":")
             result = _one_isolated(ctx, name, argument)
         return result
+
+
+@job("harness.pid")
+def pid() -> int:
+    """Return the id of the process that it runs in."""
+    return os.getpid()
 
 
 def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
@@ -220,6 +227,12 @@ def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
             ctypes.PyDLL(None).sleep(int(PATIENCE))  # a PyDLL keeps the interpreter's lock
         case "exit":
             os._exit(int(argument))
+        case "segv":
+            ctypes.string_at(0)
+        case "hog":
+            return len(bytearray(int(argument) * 1024 * 1024))
+        case "files":
+            return [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.lexists(entry.path)]
         case "litter_until":
             _litter()
             return _one_durable(ctx, "stubborn", argument)

@@ -15,7 +15,7 @@ import pytest
 from dataqueue_django.domain.records import JobStatus
 from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.worker.isolation.hunting import MARK
-from tests.faults.fleet import TRIALS, add, begun, touch, wait_for_end
+from tests.faults.fleet import add, begun, touch, wait_for_end
 from tests.harness.checkers import check_all
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import VARIABLE, Ledger
@@ -24,6 +24,9 @@ from tests.harness.workers import Workers, wait_until
 pytestmark = REAL
 
 TYPE = "harness.isolated"
+TRIALS = int(os.environ.get("FAULT_TRIALS", "3"))
+"""Fewer than of other faults: each starts several interpreters."""
+
 ORPHANS_AFTER = 2.0
 """Seconds in which nothing of a killed worker may be left."""
 
@@ -53,9 +56,9 @@ def test_whoever_is_killed_nothing_is_left(
     victim: str, store: PortableStore, workers: Workers, ledger: Ledger, tmp_path: Path, tally: Callable[[str], None]
 ) -> None:
     chance, slowest = random.Random(victim), 0.0
+    arguments = ("--concurrency", "2", *(("--processes", "2") if victim == "supervisor" else ()))
+    team = workers.start(*arguments)
     for n in range(TRIALS):
-        arguments = ("--processes", "2") if victim == "supervisor" else ()
-        team = workers.start("--concurrency", "2", *arguments)
         go = tmp_path / f"go-{n}"
         ids = add(store, f"litter_until:{go}", count=2, job_type=TYPE)
         wait_until(lambda: begun(ledger, ids), what=lambda: team.output)  # noqa: B023
@@ -69,12 +72,12 @@ def test_whoever_is_killed_nothing_is_left(
             wait_until(lambda: not marked(workers.ledger), what=lambda: str(marked(workers.ledger)))
             slowest = max(slowest, time.monotonic() - killed_at)
             team.wait()
-            team = workers.start("--concurrency", "2")
+            team = workers.start(*arguments)
         touch(go)
         jobs = wait_for_end(store, ids, what=lambda: team.output)  # noqa: B023
-        assert {job.status for job in jobs} == {JobStatus.COMPLETED}, jobs
-        assert team.stop() == 0, team.output
-        assert not marked(workers.ledger)
+        assert {job.status for job in jobs} == {JobStatus.COMPLETED}, [job.error_history for job in jobs]
+    assert team.stop() == 0, team.output
+    assert not marked(workers.ledger)
     check_all(store)
     assert slowest < ORPHANS_AFTER, slowest
     tally(f"{TRIALS} times a {victim} was killed, nothing left after {slowest:.2f} s")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import psutil
 import pytest
+from django.db import OperationalError
 
-from dataqueue_django import FailureReason, Job, JobStatus, get_queue
+from dataqueue_django import FailureReason, Job, JobStatus, check_isolatable, get_queue, job
+from dataqueue_django.exceptions import ConfigurationError, InvalidJob
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.worker.heart import Heart
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
+from tests.harness.workers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -21,6 +29,13 @@ TYPE = "harness.isolated"
 @pytest.fixture
 def queue(any_alias: str) -> JobQueue:
     return get_queue(any_alias)
+
+
+def with_settings(alias: str, **worker: Any) -> JobQueue:
+    """Return the queue with other settings for its workers."""
+    queue = get_queue(alias)
+    settings = replace(queue.settings, worker=replace(queue.settings.worker, **worker))
+    return JobQueue(queue.store, settings, queue.handlers, queue.notifier)
 
 
 def burst(queue: JobQueue, **options: Any) -> None:
@@ -64,7 +79,7 @@ def test_it_is_killed_at_its_timeout(queue: JobQueue, act: str) -> None:
         assert not lives(job.progress_data["done"])
 
 
-@pytest.mark.parametrize(("act", "how"), [("exit:7", "exit code 7"), ("die", "SIGKILL")])
+@pytest.mark.parametrize(("act", "how"), [("exit:7", "exit code 7"), ("die", "SIGKILL"), ("segv", "SIGSEGV")])
 def test_a_process_that_dies_fails_the_attempt(queue: JobQueue, act: str, how: str) -> None:
     id = added(queue, act, "ok:second")
     burst(queue)
@@ -80,3 +95,101 @@ def test_what_is_durable_works_in_it(queue: JobQueue) -> None:
     job = found(queue, id)
     assert (job.status, job.output, job.progress, job.attempts) == (JobStatus.COMPLETED, "done", 7, 1), job
     assert [line.message for line in queue.get_job_logs(id)] == ["line", "line"]
+
+
+def test_a_poisonous_job_stops_and_harms_no_other(queue: JobQueue) -> None:
+    poison = added(queue, "exit:1", max_attempts=10)
+    others = [added(queue, "ok") for _ in range(10)]
+    for _ in range(3):
+        burst(queue)
+    job = found(queue, poison)
+    assert (job.status, job.failure_reason) == (JobStatus.FAILED, FailureReason.WORKER_LOST)
+    assert (job.attempts, job.crash_count) == (3, 3)
+    assert {(found(queue, id).status, found(queue, id).attempts) for id in others} == {(JobStatus.COMPLETED, 1)}
+
+
+def test_memory_and_cpu_time_are_bounded(any_alias: str) -> None:
+    queue = with_settings(any_alias, isolate_memory=1024, isolate_cpu=0.5)
+    hog, spin, modest = added(queue, "hog:2048", "ok"), added(queue, "spin", "ok"), added(queue, "hog:16")
+    for _ in range(2):
+        burst(queue)
+    jobs = [found(queue, id) for id in (hog, spin, modest)]
+    assert [job.status for job in jobs] == [JobStatus.COMPLETED] * 3, jobs
+    assert [job.attempts for job in jobs] == [2, 2, 1]
+    assert jobs[0].error_history[0]["type"] == "MemoryError"
+    assert "SIGXCPU" in str(jobs[1].error_history[0]["message"])
+
+
+def test_a_worker_or_a_queue_may_isolate_every_handler(any_alias: str, queue: JobQueue) -> None:
+    by_setting = with_settings(any_alias, isolate_queues=("apart",))
+    apart, beside = (queue.add_job("harness.pid", {}, queue=name) for name in ("apart", "beside"))
+    burst(by_setting)
+    assert found(queue, beside).output == os.getpid()
+    assert found(queue, apart).output not in (None, os.getpid())
+    by_option = queue.add_job("harness.pid", {})
+    burst(queue, isolate=True)
+    assert found(queue, by_option).output not in (None, os.getpid())
+
+
+def test_a_child_is_replaced_after_its_number_of_jobs(any_alias: str) -> None:
+    queue = with_settings(any_alias, isolate_jobs=2)
+    ids = [added(queue, "pid") for _ in range(5)]
+    burst(queue, concurrency=1)
+    assert len({found(queue, id).output for id in ids}) == 3
+
+
+def test_a_child_holds_nothing_open_of_its_worker(queue: JobQueue, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    with secret.open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        id = added(queue, "files")
+        burst(queue)
+    held = found(queue, id).output
+    assert held
+    assert str(secret) not in held
+
+
+def test_when_the_lease_is_over_it_is_killed_though_nobody_can_be_told(
+    any_alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is a peer's from then on, so what cannot ask any more must not go on."""
+    queue = with_settings(any_alias, heartbeat=0.1, lease=1.0)
+    away = Event()
+
+    def beat(heart: Heart, original: Callable[[Heart], None] = Heart._beat) -> None:
+        if away.is_set():
+            raise OperationalError("the database is away")
+        original(heart)
+
+    monkeypatch.setattr(Heart, "_beat", beat)
+    id = added(queue, "litter", "ok")
+    loop = WorkerLoop(queue, ProcessorOptions(burst=True))
+    worker = Thread(target=loop.run)
+    worker.start()
+    try:
+        wait_until(lambda: found(queue, id).progress is not None)
+        pid = found(queue, id).progress_data["done"]
+        away.set()
+        wait_until(lambda: not lives(pid))
+        assert found(queue, id).status is JobStatus.PROCESSING
+    finally:
+        away.clear()
+        worker.join()
+    while found(queue, id).status is JobStatus.PENDING:
+        burst(queue)
+    job = found(queue, id)
+    assert (job.status, job.attempts) == (JobStatus.COMPLETED, 1)
+
+
+def test_what_cannot_be_isolated_is_told_at_once(any_alias: str) -> None:
+    @job("isolation.local", isolate=True)
+    def local() -> None: ...
+
+    check_isolatable("harness.isolated", any_alias)
+    with pytest.raises(ConfigurationError, match="unknown to a child process.*it finds none"):
+        check_isolatable(local, any_alias)
+    with pytest.raises(InvalidJob, match=r"Did you mean 'harness.isolated'"):
+        check_isolatable("harness.isolate", any_alias)
+    id = local.using(max_attempts=1).enqueue().id
+    burst(get_queue())
+    assert "no handler is registered" in str(found(get_queue(), id).error_history[0]["message"])

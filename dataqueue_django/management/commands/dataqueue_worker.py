@@ -59,6 +59,9 @@ class Command(HelpfulCommand):
             metavar="SECONDS",
             help="pause of an idle worker (default: automatic)",
         )
+        parser.add_argument(
+            "--isolate", action="store_true", default=None, help="run every handler in a process that can be killed"
+        )
         parser.add_argument("--burst", action="store_true", help="end when nothing is left to do")
         parser.add_argument("--once", action="store_true", help="work on one batch, then end")
         parser.add_argument(
