@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dataqueue_django import GiveUp, JobContext, RetryLater, Snooze, get_queue, job
+from dataqueue_django import AsyncJobContext, GiveUp, JobContext, RetryLater, Snooze, get_queue, job
 from dataqueue_django.domain.records import Token
 from dataqueue_django.exceptions import LeaseLost
 from tests.app.models import BusinessRow
@@ -198,9 +198,9 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
     """`durable` in a process of its own, with words for what only such a one survives.
 
     pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
-    hog:MiB (take so much memory), segv (crash the interpreter), files (the output is what it holds open),
-    exit:code (ends the process), litter (leave a process with a session of its own; its id is the progress; and wait),
-    litter_until:path (the same, until the file exists).
+    more:seconds (ask for so much more at the timeout), hog:MiB (take so much memory), segv (crash the interpreter),
+    files (the output is what it holds open), exit:code (ends the process), litter (leave a process with a session of
+    its own; its id is the progress; and wait), litter_until:path (the same, until the file exists).
     """
     with Effects(ctx):
         result = None
@@ -208,6 +208,21 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
             name, _, argument = word.partition(":")
             result = _one_isolated(ctx, name, argument)
         return result
+
+
+@job("harness.isolated_async", takes_context=True, isolate=True)
+async def isolated_async(ctx: AsyncJobContext, seconds: float) -> Any:
+    """Do a step, wait, and return what the step made and the process' id; a cancelled one notes that."""
+    made = await ctx.run("made", lambda: f"in {os.getpid()}")
+    await ctx.wait_for(0.01)
+    ctx.log("awake")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        if (ledger := Ledger.of_process()) is not None:
+            ledger.write(NOTE, job=ctx.job.id, claim_seq=ctx.job.claim_seq, note="cancelled")
+        raise
+    return made
 
 
 @job("harness.pid")
@@ -229,6 +244,8 @@ def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
             os._exit(int(argument))
         case "segv":
             ctypes.string_at(0)
+        case "more":
+            return ctx.on_timeout(lambda: float(argument))
         case "hog":
             return len(bytearray(int(argument) * 1024 * 1024))
         case "files":

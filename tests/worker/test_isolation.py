@@ -19,6 +19,7 @@ from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.heart import Heart
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
+from tests.app.models import BusinessRow
 from tests.harness.workers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -31,15 +32,26 @@ def queue(any_alias: str) -> JobQueue:
     return get_queue(any_alias)
 
 
-def with_settings(alias: str, **worker: Any) -> JobQueue:
+@pytest.fixture
+def plain() -> JobQueue:
+    """The queue for what does not depend on the store."""
+    return get_queue()
+
+
+def with_settings(queue: JobQueue, **worker: Any) -> JobQueue:
     """Return the queue with other settings for its workers."""
-    queue = get_queue(alias)
     settings = replace(queue.settings, worker=replace(queue.settings.worker, **worker))
     return JobQueue(queue.store, settings, queue.handlers, queue.notifier)
 
 
 def burst(queue: JobQueue, **options: Any) -> None:
     WorkerLoop(queue, ProcessorOptions(burst=True, **options)).run()
+
+
+def until_ended(queue: JobQueue, *ids: int) -> None:
+    """Work until these jobs have ended; those that wait are waited for."""
+    while not all(found(queue, id).is_terminal for id in ids):
+        burst(queue)
 
 
 def found(queue: JobQueue, job_id: int) -> Job:
@@ -59,10 +71,10 @@ def lives(pid: int) -> bool:
         return False
 
 
-def test_it_runs_in_another_process(queue: JobQueue) -> None:
-    ids = [added(queue, "pid") for _ in range(5)]
-    burst(queue, concurrency=1)
-    jobs = [found(queue, id) for id in ids]
+def test_it_runs_in_another_process(plain: JobQueue) -> None:
+    ids = [added(plain, "pid") for _ in range(5)]
+    burst(plain, concurrency=1)
+    jobs = [found(plain, id) for id in ids]
     assert {job.status for job in jobs} == {JobStatus.COMPLETED}, jobs[0].error_history
     [pid] = {job.output for job in jobs}
     assert pid != os.getpid()
@@ -80,21 +92,54 @@ def test_it_is_killed_at_its_timeout(queue: JobQueue, act: str) -> None:
 
 
 @pytest.mark.parametrize(("act", "how"), [("exit:7", "exit code 7"), ("die", "SIGKILL"), ("segv", "SIGSEGV")])
-def test_a_process_that_dies_fails_the_attempt(queue: JobQueue, act: str, how: str) -> None:
-    id = added(queue, act, "ok:second")
-    burst(queue)
-    job = found(queue, id)
+def test_a_process_that_dies_fails_the_attempt(plain: JobQueue, act: str, how: str) -> None:
+    id = added(plain, act, "ok:second")
+    burst(plain)
+    job = found(plain, id)
     assert (job.status, job.output, job.attempts, job.crash_count) == (JobStatus.COMPLETED, "second", 2, 1)
     assert how in str(job.error_history[0]["message"])
 
 
-def test_what_is_durable_works_in_it(queue: JobQueue) -> None:
-    id = added(queue, "run:a+log:line+progress:7+pause:0.01+spawn:ok+prolong+ok:done", timeout=30)
-    while found(queue, id).status in (JobStatus.PENDING, JobStatus.WAITING):
-        burst(queue)
+@pytest.mark.parametrize(
+    ("acts", "output"),
+    [
+        ("run:a+log:line+progress:7+pause:0.01+spawn:ok+prolong+ok:done", "done"),
+        ("token:0.01", "Token timed out"),
+        ("more:60+sleep:0.7+ok:late", "late"),
+    ],
+)
+def test_what_is_durable_works_in_it(queue: JobQueue, acts: str, output: str | None) -> None:
+    id = added(queue, acts, timeout=0.5 if "more" in acts else 30)
+    until_ended(queue, id)
     job = found(queue, id)
-    assert (job.status, job.output, job.progress, job.attempts) == (JobStatus.COMPLETED, "done", 7, 1), job
-    assert [line.message for line in queue.get_job_logs(id)] == ["line", "line"]
+    assert (job.status, job.output, job.attempts) == (JobStatus.COMPLETED, output, 1), job.error_history
+    assert job.progress == (7 if "progress" in acts else None)
+    lines = [line.message for line in queue.get_job_logs(id)]
+    assert lines == ["line"] * (acts.count("log") * (2 if "pause" in acts else 1))
+
+
+def test_what_is_written_with_its_record_works_in_it() -> None:
+    queue = get_queue()  # whose database the acts write to
+    id = added(queue, "atomic:a+log:line+finish:b")
+    burst(queue)
+    assert (found(queue, id).status, found(queue, id).output) == (JobStatus.COMPLETED, "b")
+    rows = BusinessRow.objects.using(queue.settings.database)
+    assert sorted(rows.values_list("note", "job_id")) == [("a", id), ("b", id)]
+    assert [line.message for line in queue.get_job_logs(id)] == ["line"]
+
+
+def test_async_handlers_run_in_it_and_are_killed_too(queue: JobQueue) -> None:
+    quick, stuck = (
+        queue.add_job("harness.isolated_async", {"seconds": seconds}, timeout=timeout, max_attempts=1)
+        for seconds, timeout in ((0, 30), (60, 1))
+    )
+    until_ended(queue, quick, stuck)
+    job, late = found(queue, quick), found(queue, stuck)
+    assert (job.status, late.status) == (JobStatus.COMPLETED, JobStatus.FAILED), (job, late)
+    assert str(job.output).startswith("in ")
+    assert job.output != f"in {os.getpid()}"
+    assert late.failure_reason == FailureReason.TIMEOUT
+    assert [line.message for line in queue.get_job_logs(quick)] == ["awake"]
 
 
 def test_a_poisonous_job_stops_and_harms_no_other(queue: JobQueue) -> None:
@@ -108,8 +153,8 @@ def test_a_poisonous_job_stops_and_harms_no_other(queue: JobQueue) -> None:
     assert {(found(queue, id).status, found(queue, id).attempts) for id in others} == {(JobStatus.COMPLETED, 1)}
 
 
-def test_memory_and_cpu_time_are_bounded(any_alias: str) -> None:
-    queue = with_settings(any_alias, isolate_memory=1024, isolate_cpu=0.5)
+def test_memory_and_cpu_time_are_bounded(plain: JobQueue) -> None:
+    queue = with_settings(plain, isolate_memory=1024, isolate_cpu=0.5)
     hog, spin, modest = added(queue, "hog:2048", "ok"), added(queue, "spin", "ok"), added(queue, "hog:16")
     for _ in range(2):
         burst(queue)
@@ -120,8 +165,8 @@ def test_memory_and_cpu_time_are_bounded(any_alias: str) -> None:
     assert "SIGXCPU" in str(jobs[1].error_history[0]["message"])
 
 
-def test_a_worker_or_a_queue_may_isolate_every_handler(any_alias: str, queue: JobQueue) -> None:
-    by_setting = with_settings(any_alias, isolate_queues=("apart",))
+def test_a_worker_or_a_queue_may_isolate_every_handler(plain: JobQueue) -> None:
+    by_setting = with_settings(plain, isolate_queues=("apart",))
     apart, beside = (queue.add_job("harness.pid", {}, queue=name) for name in ("apart", "beside"))
     burst(by_setting)
     assert found(queue, beside).output == os.getpid()
@@ -131,29 +176,29 @@ def test_a_worker_or_a_queue_may_isolate_every_handler(any_alias: str, queue: Jo
     assert found(queue, by_option).output not in (None, os.getpid())
 
 
-def test_a_child_is_replaced_after_its_number_of_jobs(any_alias: str) -> None:
-    queue = with_settings(any_alias, isolate_jobs=2)
+def test_a_child_is_replaced_after_its_number_of_jobs(plain: JobQueue) -> None:
+    queue = with_settings(plain, isolate_jobs=2)
     ids = [added(queue, "pid") for _ in range(5)]
     burst(queue, concurrency=1)
     assert len({found(queue, id).output for id in ids}) == 3
 
 
-def test_a_child_holds_nothing_open_of_its_worker(queue: JobQueue, tmp_path: Path) -> None:
+def test_a_child_holds_nothing_open_of_its_worker(plain: JobQueue, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     with secret.open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        id = added(queue, "files")
-        burst(queue)
-    held = found(queue, id).output
+        id = added(plain, "files")
+        burst(plain)
+    held = found(plain, id).output
     assert held
     assert str(secret) not in held
 
 
 def test_when_the_lease_is_over_it_is_killed_though_nobody_can_be_told(
-    any_alias: str, monkeypatch: pytest.MonkeyPatch
+    plain: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job is a peer's from then on, so what cannot ask any more must not go on."""
-    queue = with_settings(any_alias, heartbeat=0.1, lease=1.0)
+    queue = with_settings(plain, heartbeat=0.1, lease=1.0)
     away = Event()
 
     def beat(heart: Heart, original: Callable[[Heart], None] = Heart._beat) -> None:
@@ -175,21 +220,20 @@ def test_when_the_lease_is_over_it_is_killed_though_nobody_can_be_told(
     finally:
         away.clear()
         worker.join()
-    while found(queue, id).status is JobStatus.PENDING:
-        burst(queue)
+    until_ended(queue, id)
     job = found(queue, id)
     assert (job.status, job.attempts) == (JobStatus.COMPLETED, 1)
 
 
-def test_what_cannot_be_isolated_is_told_at_once(any_alias: str) -> None:
+def test_what_cannot_be_isolated_is_told_at_once(plain: JobQueue) -> None:
     @job("isolation.local", isolate=True)
     def local() -> None: ...
 
-    check_isolatable("harness.isolated", any_alias)
+    check_isolatable("harness.isolated", plain.alias)
     with pytest.raises(ConfigurationError, match="unknown to a child process.*it finds none"):
-        check_isolatable(local, any_alias)
+        check_isolatable(local, plain.alias)
     with pytest.raises(InvalidJob, match=r"Did you mean 'harness.isolated'"):
-        check_isolatable("harness.isolate", any_alias)
+        check_isolatable("harness.isolate", plain.alias)
     id = local.using(max_attempts=1).enqueue().id
     burst(get_queue())
     assert "no handler is registered" in str(found(get_queue(), id).error_history[0]["message"])
