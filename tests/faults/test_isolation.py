@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dataqueue_django.domain.records import JobStatus
+from dataqueue_django.domain.records import FailureReason, JobStatus
 from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.worker.isolation.hunting import MARK
 from tests.faults.fleet import add, begun, touch, wait_for_end
 from tests.harness.checkers import check_all
 from tests.harness.fixtures import REAL
-from tests.harness.ledger import VARIABLE, Ledger
+from tests.harness.ledger import BEGIN, VARIABLE, Ledger
 from tests.harness.workers import Workers, wait_until
 
 pytestmark = REAL
@@ -27,6 +27,7 @@ TYPE = "harness.isolated"
 TRIALS = int(os.environ.get("FAULT_TRIALS", "3"))
 """Fewer than of other faults: each starts several interpreters."""
 
+TIMEOUT = 0.5
 ORPHANS_AFTER = 2.0
 """Seconds in which nothing of a killed worker may be left."""
 
@@ -81,3 +82,23 @@ def test_whoever_is_killed_nothing_is_left(
     check_all(store)
     assert slowest < ORPHANS_AFTER, slowest
     tally(f"{TRIALS} times a {victim} was killed, nothing left after {slowest:.2f} s")
+
+
+def test_at_its_timeout_a_handler_is_gone_within_a_second(
+    store: PortableStore, workers: Workers, ledger: Ledger, tally: Callable[[str], None]
+) -> None:
+    """Told by the failure: it is stored once the process is dead with all it started, and frees the slot."""
+    team = workers.start("--concurrency", "2")
+    asked = {"count": TRIALS, "job_type": TYPE, "timeout": TIMEOUT, "max_attempts": 1}
+    ids = [id for act in ("spin", "stuck", "litter") for id in add(store, act, **asked)]
+    jobs = wait_for_end(store, ids, what=lambda: team.output)
+    assert {job.failure_reason for job in jobs} == {FailureReason.TIMEOUT}
+    assert not [process for process in marked(workers.ledger) if "time.sleep" in process.cmdline()[-1]]
+    clock = time.time() - time.monotonic()
+    began = {entry.job: clock + entry.at / 1e9 for entry in ledger.read(BEGIN)}
+    late = max(job.last_failed_at.timestamp() - began[job.id] - TIMEOUT for job in jobs if job.last_failed_at)
+    assert late < 1.0, late
+    assert team.stop() == 0, team.output
+    tally(
+        f"{len(ids)} deaf handlers, a third with a process of their own: gone {late:.2f} s after their timeout at the latest"
+    )
