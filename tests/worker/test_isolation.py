@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
+from django.test import override_settings
 
 from dataqueue_django import FailureReason, Job, JobStatus, get_queue
 from dataqueue_django.queue import JobQueue
@@ -79,3 +80,12 @@ def test_what_is_durable_works_in_it(queue: JobQueue) -> None:
     job = found(queue, id)
     assert (job.status, job.output, job.progress, job.attempts) == (JobStatus.COMPLETED, "done", 7, 1), job
     assert [line.message for line in queue.get_job_logs(id)] == ["line", "line"]
+
+
+def test_it_runs_while_settings_are_overridden(queue: JobQueue) -> None:
+    """As tests of a project do. The process has the settings of the module."""
+    id = added(queue, "ok:done")
+    with override_settings(DEBUG=True), override_settings(LANGUAGE_CODE="de"):
+        burst(queue)
+    job = found(queue, id)
+    assert (job.status, job.output) == (JobStatus.COMPLETED, "done"), job.error_history
