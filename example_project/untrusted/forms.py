@@ -40,5 +40,6 @@ class PatternForm(forms.Form):
         max_length=200,
         strip=False,
         initial=SENTENCE,
+        widget=forms.Textarea(attrs={"rows": 2}),
         help_text="Without its exclamation mark the sentence is found at once.",
     )

@@ -23,10 +23,15 @@ class Line:
         return self.job.job_type == preview_scan.job_type
 
     @property
+    def kind(self) -> str:
+        """What kind of thing it works on."""
+        return "Scan" if self.is_scan else "Pattern"
+
+    @property
     def what(self) -> str:
         """What it works on."""
         payload = self.job.payload
-        return f"Scan {payload['sha256'][:8]}" if self.is_scan else f"Pattern {payload['pattern']}"
+        return str(payload["sha256"][:8] if self.is_scan else payload["pattern"])
 
     @property
     def is_done(self) -> bool:
@@ -48,7 +53,7 @@ class Line:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran, once it has ended."""
+        """How long it took, once it has ended; the first one waits for its process to start."""
         began, ended = self.job.last_started_at, self.job.finished_at
         return (ended - began).total_seconds() if began and ended else None
 
