@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from django.db import OperationalError
+from django.test import override_settings
 
 from dataqueue_django import FailureReason, Job, JobStatus, check_isolatable, get_queue, job
 from dataqueue_django.exceptions import ConfigurationError, InvalidJob
@@ -140,6 +141,15 @@ def test_async_handlers_run_in_it_and_are_killed_too(queue: JobQueue) -> None:
     assert job.output != f"in {os.getpid()}"
     assert late.failure_reason == FailureReason.TIMEOUT
     assert [line.message for line in queue.get_job_logs(quick)] == ["awake"]
+
+
+def test_it_runs_while_settings_are_overridden(plain: JobQueue) -> None:
+    """As tests of a project do. The process has the settings of the module."""
+    id = added(plain, "ok:done")
+    with override_settings(DEBUG=True), override_settings(LANGUAGE_CODE="de"):
+        burst(plain)
+    job = found(plain, id)
+    assert (job.status, job.output) == (JobStatus.COMPLETED, "done"), job.error_history
 
 
 def test_a_poisonous_job_stops_and_harms_no_other(queue: JobQueue) -> None:

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends (Linux); at once if it has ended already.
+    """Have the kernel kill this process when the thread that started it ends (Linux); at once if that has happened.
 
     Needed for a handler that never lets Python notice anything; elsewhere the guard does it alone.
     """

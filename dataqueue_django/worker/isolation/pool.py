@@ -109,14 +109,24 @@ class Children:
             raise CannotStart(f"a process could not be started: {why}") from None
 
     def _set_up(self) -> dict[str, Any]:
-        if not getattr(django_settings, "SETTINGS_MODULE", ""):
+        module = _settings_module()
+        if not module:
             raise CannotStart("the settings were made by settings.configure(); expected a settings module")
         names = {alias: str(connections.settings[alias]["NAME"]) for alias in connections.settings}
         return {
-            "settings": django_settings.SETTINGS_MODULE,
+            "settings": module,
             "alias": self._alias,
             "databases": names,
             "memory": self._settings.isolate_memory,
             "cpu": self._settings.isolate_cpu,
             "job_logs": self._settings.job_logs,
         }
+
+
+def _settings_module() -> str:
+    """Return the name of the project's settings module; of settings that a test overrides, that of those below."""
+    lazy: Any = django_settings
+    settings = lazy._wrapped
+    while not getattr(settings, "SETTINGS_MODULE", "") and hasattr(settings, "default_settings"):
+        settings = settings.default_settings
+    return str(getattr(settings, "SETTINGS_MODULE", None) or "")
