@@ -177,13 +177,13 @@ def test_memory_and_cpu_time_are_bounded(plain: JobQueue) -> None:
 
 def test_a_worker_or_a_queue_may_isolate_every_handler(plain: JobQueue) -> None:
     by_setting = with_settings(plain, isolate_queues=("apart",))
-    apart, beside = (queue.add_job("harness.pid", {}, queue=name) for name in ("apart", "beside"))
+    apart, beside = (plain.add_job("harness.pid", {}, queue=name) for name in ("apart", "beside"))
     burst(by_setting)
-    assert found(queue, beside).output == os.getpid()
-    assert found(queue, apart).output not in (None, os.getpid())
-    by_option = queue.add_job("harness.pid", {})
-    burst(queue, isolate=True)
-    assert found(queue, by_option).output not in (None, os.getpid())
+    assert found(plain, beside).output == os.getpid()
+    assert found(plain, apart).output not in (None, os.getpid())
+    by_option = plain.add_job("harness.pid", {})
+    burst(plain, isolate=True)
+    assert found(plain, by_option).output not in (None, os.getpid())
 
 
 def test_a_child_is_replaced_after_its_number_of_jobs(plain: JobQueue) -> None:
