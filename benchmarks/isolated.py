@@ -1,4 +1,4 @@
-"""Jobs per second of one worker whose handlers run in two warm child processes, beside a raw loop, and what a child takes.
+"""Jobs per second of a worker whose handlers run in two warm children, beside a raw loop, and what a child takes.
 
 `python -m benchmarks.isolated --store sqlite|postgres`
 """
@@ -67,14 +67,14 @@ def _work(url: str, memory: list[float]) -> None:
 
 def _children(pid: int) -> list[float]:
     """Return the resident megabytes of a worker's child interpreters, without their guard."""
-    found = []
     try:
-        for child in psutil.Process(pid).children():
-            if any("isolated import main" in word for word in child.cmdline()):
-                found.append(child.memory_info().rss / MEGABYTE)
+        return [
+            child.memory_info().rss / MEGABYTE
+            for child in psutil.Process(pid).children()
+            if any("isolated import main" in word for word in child.cmdline())
+        ]
     except psutil.Error:  # one that has ended meanwhile
         return []
-    return found
 
 
 def _work_by_hand(url: str) -> None:
