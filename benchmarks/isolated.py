@@ -26,7 +26,7 @@ def main() -> None:
     options = parser(ABOUT, rounds=5)
     options.add_argument("--jobs", type=positive, default=5_000, help="jobs per round (default: 5000)")
     given = options.parse_args()
-    os.environ["BENCHMARK_WORKER"] = os.environ.get("BW") or json.dumps({"ISOLATE": True, "CONCURRENCY": CHILDREN})
+    os.environ["BENCHMARK_WORKER"] = json.dumps({"ISOLATE": True, "CONCURRENCY": CHILDREN})
     memory: list[float] = []
     with scratch(given.store, given.url) as databases:
         run(databases.template, "-m", "benchmarks.enqueuing", "fill", str(given.jobs))
