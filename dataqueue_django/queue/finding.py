@@ -110,4 +110,7 @@ class Finding(QueueBase):
         if ids := questions(job, workers):
             counts = self.store.count(JobFilter(worker_ids=ids), by=("worker_id",))
             busy = {worker_id: n for (worker_id,), n in counts.items()}
-        return explain(job, workers, busy, now=self.store.now(), known=self.handlers.get(job.job_type) is not None)
+        requests = self.store.cancel_requests([job.id]) if job.worker_id is not None else []
+        request = requests[0] if requests else None
+        known = self.handlers.get(job.job_type) is not None
+        return explain(job, workers, busy, now=self.store.now(), known=known, request=request)

@@ -14,8 +14,8 @@ from .begun import BegunTable
 from .context import AsyncJobContext, JobContext
 from .executor import run_async, run_sync
 from .isolation.isolated_run import IsolatedRunner
-from .outcomes import Failed, Finished, Outcome, Released, change_for
-from .signal import AbortSignal
+from .outcomes import Cancelled, Failed, Finished, Outcome, Released, change_for
+from .signal import AbortReason, AbortSignal
 from .slots import Run, Slots
 
 
@@ -60,7 +60,7 @@ class Runner:
         elif self._begin(run):
             outcome = run_sync(run.job, run.handler, run.context)
         else:
-            outcome = Released("lease_lost")
+            outcome = not_begun(run)
         self._end(run, outcome)
 
     async def run_on_loop(self, run: Run) -> None:
@@ -68,7 +68,7 @@ class Runner:
         if run.handler is not None and self._begin(run):
             self._end(run, await run_async(run.job, run.handler, run.context))
         else:
-            self._end(run, Released("lease_lost"))
+            self._end(run, not_begun(run))
 
     def _is_isolated(self, job: ClaimedJob, handler: Handler | None) -> bool:
         """Whether the job, its handler or this worker asks for a process of its own."""
@@ -76,8 +76,8 @@ class Runner:
         return job.isolate or by_handler or self._queue.settings.worker.isolates(job.queue)
 
     def _begin(self, run: Run) -> bool:
-        """Note that a handler starts; refused while this worker may not act for its jobs."""
-        if self._must_stop():
+        """Note that a handler starts; refused while this worker may not act for its jobs, or when nobody wants it."""
+        if self._must_stop() or run.signal.asked is AbortReason.CANCELLED:
             return False
         if self._begun is not None:
             self._begun.begin(run.job.id, run.job.claim_seq)
@@ -97,6 +97,11 @@ class Runner:
         else:
             letter = mail.Ended(run, change_for(run.job, outcome, run.context))
         self._slots.decide(run, lambda: self._post(letter))
+
+
+def not_begun(run: Run) -> Outcome:
+    """Return how a run ends whose handler must not start."""
+    return Cancelled() if run.signal.asked is AbortReason.CANCELLED else Released(AbortReason.LEASE_LOST.value)
 
 
 def log_failure(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:

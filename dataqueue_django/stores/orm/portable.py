@@ -612,7 +612,9 @@ class _Batch:
         gone = [id for id, request in self.requests.items() if request is None]
         if gone:
             self.store._table(RequestRow).filter(id__in=gone).delete()
-        written = [RequestRow(**rows.columns_of_record(one, rows.REQUEST_FIELDS)) for one in self.requests.values() if one]
+        written = [
+            RequestRow(**rows.columns_of_record(one, rows.REQUEST_FIELDS)) for one in self.requests.values() if one
+        ]
         if written:
             self.store._table(RequestRow).bulk_create(
                 written,
@@ -635,7 +637,7 @@ class _Batch:
             self.store._add_rows(TagRow, [{"job_id": id, "tag": tag} for id in sorted(tags) for tag in tags[id]])
 
     def _standing(self, ids: list[Any]) -> list[Any]:
-        """Return for which of these jobs there is a request to cancel: mostly none, and then there is nothing to lock."""
+        """Return for which of these jobs there is a request to cancel: mostly none, and then nothing to lock."""
         return list(self._rows(Kind.CANCEL, ids).values_list("id", flat=True)) if ids else []
 
     def _load(self, kind: Kind, found: Any) -> None:

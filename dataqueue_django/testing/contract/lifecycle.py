@@ -278,14 +278,18 @@ def stop_it(test: Lifecycle, state: State) -> None:
     test.judge_asking(at, answer, test.cell)
 
 
+_RELEASED: Transition = lambda run: or_cancelled((release(run, why="stopping"),))  # noqa: E731
+_RETRIED: Transition = lambda run: or_cancelled((fail(run, BROKEN, retry_in=SOON),))  # noqa: E731
+
+
 def stopped_it(test: Lifecycle, state: State) -> None:
     """Stop because somebody asked, and end in a way that would have the job run again although somebody asked."""
     by_execution(stopped)(test, state)
-    for goes_on in (lambda run: release(run, why="stopping"), lambda run: fail(run, BROKEN, retry_in=SOON)):
+    for goes_on in _RELEASED, _RETRIED:
         run = ARRIVE[state](test)
         test.store.commit([ask_to_stop(run.job_id, run.claim_seq)], now=test.now)
         at = test.situation(run)
-        test.judge(at, test.carried_out(lambda run: or_cancelled((goes_on(run),)), run), test.cell)  # noqa: B023
+        test.judge(at, test.carried_out(goes_on, run), test.cell)
 
 
 def clean_up(test: Lifecycle, state: State) -> None:

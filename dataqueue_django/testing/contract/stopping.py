@@ -27,7 +27,7 @@ from ...domain.waits import Wait, WaitKind
 from .base import Contract
 from .finishing import BROKEN, REPORT
 
-TOKEN = "wp_of_a_stopped_job"
+WAITED_FOR = "wp_of_a_stopped_job"
 WHO, WHY = "ann", "wrong file"
 
 GOES_ON: dict[str, Callable[[Execution], Alternatives]] = {
@@ -37,7 +37,7 @@ GOES_ON: dict[str, Callable[[Execution], Alternatives]] = {
     "reclaim": lambda run: (reclaim(run),),
     "take away": lambda run: (take_away(run, held_for=60),),
     "wait for a time": lambda run: park(run, Wait(kind=WaitKind.FOR, place=0, until=After(5))),
-    "wait for a token": lambda run: park(run, Wait(kind=WaitKind.TOKEN, place=0, token_id=TOKEN)),
+    "wait for a token": lambda run: park(run, Wait(kind=WaitKind.TOKEN, place=0, token_id=WAITED_FOR)),
 }
 """The ways in which an execution ends after which its job would run again."""
 
@@ -103,7 +103,7 @@ class Stopping(Contract):
 
     @pytest.mark.parametrize("way", GOES_ON)
     def test_a_job_with_a_request_does_not_run_again(self, way: str) -> None:
-        self.store.put(Token(id=TOKEN), now=self.now)
+        self.store.put(Token(id=WAITED_FOR), now=self.now)
         run = self.running()
         self.ask(run)
         answer = self.end(or_cancelled(GOES_ON[way](run)))
@@ -112,7 +112,7 @@ class Stopping(Contract):
 
     @pytest.mark.parametrize("way", GOES_ON)
     def test_without_a_request_it_does(self, way: str) -> None:
-        self.store.put(Token(id=TOKEN, status=TokenStatus.COMPLETED), now=self.now)
+        self.store.put(Token(id=WAITED_FOR, status=TokenStatus.COMPLETED), now=self.now)
         run, other = self.running(), self.running()
         self.ask(other)
         answer = self.end(or_cancelled(GOES_ON[way](run)))
@@ -130,7 +130,7 @@ class Stopping(Contract):
         assert self.job(run.job_id).status is status
 
     def test_what_the_execution_left_behind_is_kept(self) -> None:
-        self.store.put(Token(id=TOKEN), now=self.now)
+        self.store.put(Token(id=WAITED_FOR), now=self.now)
         failed, waiting = self.running(), self.running()
         for run in (failed, waiting):
             self.ask(run)
@@ -220,7 +220,7 @@ class Stopping(Contract):
 
     @pytest.mark.parametrize("way", [way for way in GOES_ON if way != "fail"])
     def test_a_job_that_left_its_worker_meanwhile_is_cancelled(self, way: str) -> None:
-        self.store.put(Token(id=TOKEN), now=self.now)
+        self.store.put(Token(id=WAITED_FOR), now=self.now)
         run = self.running()
         self.ask(run)
         assert self.end(GOES_ON[way](run)).applied
