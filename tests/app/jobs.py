@@ -198,7 +198,7 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
     """`durable` in a process of its own, with words for what only such a one survives.
 
     pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
-    exit:code (ends the process), litter (leave a process with a session of its own; its id is the progress; and wait),
+    exit:code (ends the process), stop_and_die (ends it once asked to stop), litter (leave a process with a session of its own; its id is the progress; and wait),
     litter_until:path (the same, until the file exists).
     """
     with Effects(ctx):
@@ -220,6 +220,9 @@ def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
             ctypes.PyDLL(None).sleep(int(PATIENCE))  # a PyDLL keeps the interpreter's lock
         case "exit":
             os._exit(int(argument))
+        case "stop_and_die":
+            ctx.signal.wait(PATIENCE)
+            os._exit(1)
         case "litter_until":
             _litter()
             return _one_durable(ctx, "stubborn", argument)

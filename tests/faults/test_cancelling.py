@@ -53,7 +53,7 @@ HEARS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _raise(error: Exception) -> None:
+def _raise(error: Exception) -> Any:
     raise error
 
 

@@ -160,7 +160,8 @@ def test_a_job_that_starts_while_it_is_cancelled_is_asked_to_stop(
     queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = job_in(queue, State.READY)
-    commit, late = queue.store.commit, []
+    commit = queue.store.commit
+    late: list[Execution] = []
 
     def started_just_before(items: Any, **options: Any) -> Any:
         if not late:
@@ -174,7 +175,8 @@ def test_a_job_that_starts_while_it_is_cancelled_is_asked_to_stop(
 
 def test_a_job_that_changes_hands_all_the_time_is_left(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = job_in(queue, State.READY)
-    commit, tries = queue.store.commit, []
+    commit = queue.store.commit
+    tries: list[Any] = []
 
     def always_late(items: Any, **options: Any) -> Any:
         tries.append(items)

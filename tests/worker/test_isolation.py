@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import psutil
 import pytest
+from django.db import connections
 
 from dataqueue_django import FailureReason, Job, JobStatus, get_queue
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.worker import cancelling
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
+from tests.harness.workers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -60,6 +66,38 @@ def test_it_is_killed_at_its_timeout(queue: JobQueue, act: str) -> None:
     burst(queue)
     job = found(queue, id)
     assert (job.status, job.failure_reason) == (JobStatus.FAILED, FailureReason.TIMEOUT)
+    if act == "litter":
+        assert not lives(job.progress_data["done"])
+
+
+@pytest.mark.parametrize(
+    ("act", "least"),
+    [("spin", 0.3), ("stuck", 0.3), ("litter", 0.3), ("wait:no such file", 0.0), ("stop_and_die", 0.0)],
+)
+def test_it_is_asked_to_stop_and_then_killed(
+    queue: JobQueue, act: str, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "LOOK_DEAF", 0.05)
+    monkeypatch.setattr(cancelling, "LOOK_LISTENING", 0.05)
+    worker = replace(queue.settings.worker, cancel_grace=0.3)
+    own = JobQueue(queue.store, replace(queue.settings, worker=worker), queue.handlers, queue.notifier)
+    id, asked_at = added(queue, f"progress:7+sleep:0.3+{act}" if act != "litter" else act), []
+
+    def ask() -> None:
+        wait_until(lambda: found(queue, id).progress is not None or bool(found(queue, id).progress_data))
+        asked_at.append(time.monotonic())
+        assert queue.cancel_job(id, abort_running=True, actor="ann", reason="wrong file")
+        connections.close_all()
+
+    asker = Thread(target=ask)
+    asker.start()
+    burst(own)
+    ended_at = time.monotonic()
+    asker.join()
+    job, event = found(queue, id), queue.get_job_events(id)[-1]
+    assert (job.status, job.attempts, event.actor) == (JobStatus.CANCELLED, 1, "ann"), job.error_history
+    assert event.metadata["reason"] == "wrong file"
+    assert ended_at - asked_at[0] >= least
     if act == "litter":
         assert not lives(job.progress_data["done"])
 
