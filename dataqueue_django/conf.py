@@ -26,7 +26,8 @@ class WorkerSettings:
     """How workers of one alias behave; seconds throughout. `poll_interval` None is automatic (5 s listening, else 1 s).
     With `job_logs` the records that handlers log, from INFO on, are kept with their jobs. `isolate` runs every handler
     in a child process, `isolate_queues` those of these queues; a child runs `isolate_jobs` jobs, with at most
-    `isolate_memory` MiB of address space, and `isolate_cpu` seconds of CPU time for each job.
+    `isolate_memory` MiB of address space, and `isolate_cpu` seconds of CPU time for each job. A handler that somebody
+    asked to stop has `cancel_grace` seconds to do so.
 
     The names in the setting are these in upper case.
     """
@@ -40,6 +41,7 @@ class WorkerSettings:
     drain: float = 30.0
     hold: float = 1.0
     wedged_after: float = 60.0
+    cancel_grace: float = 5.0
     crash_limit: int = CRASH_LIMIT
     prepared_statements: bool = True
     listen: bool = True
@@ -67,6 +69,7 @@ LEAST: Mapping[str, float] = {
     "hold": 0.05,
     "drain": 0,
     "wedged_after": 0.1,
+    "cancel_grace": 0,
     "isolate_jobs": 1,
     "isolate_memory": 64,
     "isolate_cpu": 0.1,

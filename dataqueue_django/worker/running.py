@@ -14,8 +14,8 @@ from .begun import BegunTable
 from .context import AsyncJobContext, JobContext
 from .executor import run_async, run_sync
 from .isolation.isolated_run import IsolatedRunner
-from .outcomes import Failed, Finished, Outcome, Released, change_for
-from .signal import AbortSignal
+from .outcomes import Failed, Finished, Outcome, change_for, not_begun
+from .signal import AbortReason, AbortSignal
 from .slots import Run, Slots
 
 
@@ -54,14 +54,19 @@ class Runner:
         if run.isolated:
             self._isolated.run(run, lambda: self._begin(run), lambda outcome: self._end(run, outcome))
         else:
-            self._end(run, run_sync(run.job, run.handler, run.context) if self._begin(run) else Released("lease_lost"))
+            self._end(run, self._run_here(run))
 
     async def run_on_loop(self, run: Run) -> None:
         """Call an async handler on this event loop and post its outcome."""
         if run.handler is not None and self._begin(run):
             self._end(run, await run_async(run.job, run.handler, run.context))
         else:
-            self._end(run, Released("lease_lost"))
+            self._end(run, not_begun(run.signal.asked))
+
+    def _run_here(self, run: Run) -> Outcome:
+        if self._begin(run):
+            return run_sync(run.job, run.handler, run.context)
+        return not_begun(run.signal.asked)
 
     def _is_isolated(self, job: ClaimedJob, handler: Handler | None) -> bool:
         """Whether the job, its handler or this worker asks for a process of its own."""
@@ -69,8 +74,8 @@ class Runner:
         return job.isolate or by_handler or self._isolates(job.queue)
 
     def _begin(self, run: Run) -> bool:
-        """Note that a handler starts; refused while this worker may not act for its jobs."""
-        if self._must_stop():
+        """Note that a handler starts; refused while this worker may not act for its jobs, or when nobody wants it."""
+        if self._must_stop() or run.signal.asked is AbortReason.CANCELLED:
             return False
         if self._begun is not None:
             self._begun.begin(run.job.id, run.job.claim_seq)

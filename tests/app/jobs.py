@@ -199,8 +199,9 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
 
     pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
     more:seconds (ask for so much more at the timeout), hog:MiB (take so much memory), segv (crash the interpreter),
-    files (the output is what it holds open), exit:code (ends the process), litter (leave a process with a session of
-    its own; its id is the progress; and wait), litter_until:path (the same, until the file exists).
+    files (the output is what it holds open), exit:code (ends the process), stop_and_die (the same once asked to stop),
+    litter (leave a process with a session of its own; its id is the progress; and wait), litter_until:path (the same,
+    until the file exists).
     """
     with Effects(ctx):
         result = None
@@ -250,6 +251,9 @@ def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
             return len(bytearray(int(argument) * 1024 * 1024))
         case "files":
             return [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.lexists(entry.path)]
+        case "stop_and_die":
+            ctx.signal.wait(PATIENCE)
+            os._exit(1)
         case "litter_until":
             _litter()
             return _one_durable(ctx, "stubborn", argument)

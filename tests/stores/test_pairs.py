@@ -20,7 +20,7 @@ from dataqueue_django.conf import settings_for
 from dataqueue_django.domain.changes import Change, Verdict
 from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import Claim, FailureReason, NewJob, Worker
-from dataqueue_django.domain.transitions import Execution, Fault, complete, fail, release
+from dataqueue_django.domain.transitions import Execution, Fault, complete, fail, or_cancelled, release
 from dataqueue_django.handlers import Registry
 from dataqueue_django.notify.base import SilentNotifier
 from dataqueue_django.queue import JobQueue
@@ -50,9 +50,9 @@ class Scene:
         """Let a worker ask for jobs of this scene."""
         return self.store.claim(Claim(limit=1, worker_id=worker_id, locked_by="w", queues=(self.name,), crashed=None))
 
-    def end(self, change: Change) -> bool | None:
+    def end(self, *item: Change) -> bool | None:
         """Commit as workers do: without waiting, so that None says that somebody else has the job just now."""
-        [answer], _ = self.store.exchange([(change,)], None)
+        [answer], _ = self.store.exchange([item], None)
         return None if answer.verdict is Verdict.BUSY else answer.applied
 
     def seen(self) -> Any:
@@ -76,6 +76,8 @@ ACTS: dict[str, Act] = {
     "fail": lambda scene: scene.end(fail(scene.run, BROKEN, retry_in=600)),
     "reclaim": lambda scene: scene.queue.reclaim_stuck_jobs(observe=False) or None,
     "cancel": lambda scene: scene.queue.cancel_job(scene.run.job_id),
+    "stop": lambda scene: scene.queue.cancel_job(scene.run.job_id, abort_running=True),
+    "give back": lambda scene: scene.end(*or_cancelled((release(scene.run, why="stopping"),))),
     "retry": lambda scene: scene.queue.retry_job(scene.run.job_id),
     "edit": lambda scene: scene.queue.edit_job(scene.run.job_id, priority=7, tags=["new"]),
     "delete": lambda scene: scene.queue.delete_job(scene.run.job_id),

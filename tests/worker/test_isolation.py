@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 
 import psutil
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django.test import override_settings
 
 from dataqueue_django import FailureReason, Job, JobStatus, check_isolatable, get_queue, job
 from dataqueue_django.exceptions import ConfigurationError, InvalidJob
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.worker import cancelling
 from dataqueue_django.worker.heart import Heart
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
@@ -88,6 +90,37 @@ def test_it_is_killed_at_its_timeout(queue: JobQueue, act: str) -> None:
     burst(queue)
     job = found(queue, id)
     assert (job.status, job.failure_reason) == (JobStatus.FAILED, FailureReason.TIMEOUT)
+    if act == "litter":
+        assert not lives(job.progress_data["done"])
+
+
+@pytest.mark.parametrize(
+    ("act", "least"),
+    [("spin", 0.3), ("stuck", 0.3), ("litter", 0.3), ("wait:no such file", 0.0), ("stop_and_die", 0.0)],
+)
+def test_it_is_asked_to_stop_and_then_killed(
+    queue: JobQueue, act: str, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "LOOK_DEAF", 0.05)
+    monkeypatch.setattr(cancelling, "LOOK_LISTENING", 0.05)
+    own = with_settings(queue, cancel_grace=0.3)
+    id, asked_at = added(queue, f"progress:7+sleep:0.3+{act}" if act != "litter" else act), []
+
+    def ask() -> None:
+        wait_until(lambda: found(queue, id).progress is not None or bool(found(queue, id).progress_data))
+        asked_at.append(time.monotonic())
+        assert queue.cancel_job(id, abort_running=True, actor="ann", reason="wrong file")
+        connections.close_all()
+
+    asker = Thread(target=ask)
+    asker.start()
+    burst(own)
+    ended_at = time.monotonic()
+    asker.join()
+    job, event = found(queue, id), queue.get_job_events(id)[-1]
+    assert (job.status, job.attempts, event.actor) == (JobStatus.CANCELLED, 1, "ann"), job.error_history
+    assert event.metadata["reason"] == "wrong file"
+    assert ended_at - asked_at[0] >= least
     if act == "litter":
         assert not lives(job.progress_data["done"])
 

@@ -11,7 +11,7 @@ from typing import Any
 from ...domain.records import FailureReason
 from ...domain.retry import Backoff
 from ...domain.transitions import Fault
-from ..outcomes import Crashed, Failed, Outcome, Released, default_delay, timed_out
+from ..outcomes import Cancelled, Crashed, Failed, Outcome, Released, default_delay, not_begun, timed_out
 from ..signal import AbortReason
 from ..slots import Run
 from .child import CannotStart, ChildLost, ChildProcess
@@ -28,9 +28,12 @@ ANSWER_WITHIN = 0.5
 class IsolatedRunner:
     """Runs jobs in children. Never raises; whatever becomes of a child is an outcome."""
 
-    def __init__(self, children: Children, crash_limit: int, lease_is_over: Callable[[], bool]) -> None:
+    def __init__(
+        self, children: Children, crash_limit: int, cancel_grace: float, lease_is_over: Callable[[], bool]
+    ) -> None:
         self._children = children
         self._crash_limit = crash_limit
+        self._cancel_grace = cancel_grace
         self._lease_is_over = lease_is_over
 
     def run(self, run: Run, begin: Callable[[], bool], end: Callable[[Outcome], None]) -> None:
@@ -44,9 +47,9 @@ class IsolatedRunner:
             return end(_not_started(run, why))
         try:
             if begin():
-                end(_Talk(run, child, self._crash_limit, self._lease_is_over).outcome())
+                end(_Talk(run, child, self._crash_limit, self._cancel_grace, self._lease_is_over).outcome())
             else:
-                end(Released("lease_lost"))
+                end(not_begun(run.signal.asked))
         finally:
             child.jobs += 1
             self._children.put_back(child)
@@ -55,10 +58,18 @@ class IsolatedRunner:
 class _Talk:
     """What is said between a worker and a child about one job."""
 
-    def __init__(self, run: Run, child: ChildProcess, crash_limit: int, lease_is_over: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        child: ChildProcess,
+        crash_limit: int,
+        cancel_grace: float,
+        lease_is_over: Callable[[], bool],
+    ) -> None:
         self._run = run
         self._child = child
         self._crash_limit = crash_limit
+        self._cancel_grace = cancel_grace
         self._lease_is_over = lease_is_over
         self._told_to_stop = False
         self._answer: Any = None
@@ -87,6 +98,8 @@ class _Talk:
         return end
 
     def _patience(self) -> float:
+        if self._run.signal.asked is AbortReason.CANCELLED:
+            return min(LOOK_EVERY, self._cancel_grace)
         at = self._run.deadline.look_at
         return LOOK_EVERY if at is None else min(LOOK_EVERY, max(0.0, at - time.monotonic()))
 
@@ -98,6 +111,8 @@ class _Talk:
             return timed_out(run.job, run.handler)
         if reason in (AbortReason.SHUTDOWN, AbortReason.LEASE_LOST):
             return Released(reason.value)
+        if run.signal.ignored_for(self._cancel_grace):
+            return Cancelled()
         return Released(AbortReason.LEASE_LOST.value) if self._lease_is_over() else None
 
     def _pass_on_abort(self) -> None:

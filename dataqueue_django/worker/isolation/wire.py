@@ -15,7 +15,7 @@ from ...domain.changes import After
 from ...domain.records import ClaimedJob, FailureReason, JobLog
 from ...domain.transitions import UNSET, Execution, Fault, complete
 from ...domain.waits import Wait, WaitKind
-from ..outcomes import Completed, Failed, Finished, Outcome, Parked, Released, Snoozed
+from ..outcomes import Cancelled, Completed, Failed, Finished, Outcome, Parked, Released, Snoozed
 from ..reports import Report
 
 Message = dict[str, Any]
@@ -109,6 +109,8 @@ def from_outcome(outcome: Outcome) -> Message:
             return {"how": "snoozed", "seconds": seconds}
         case Released(why):
             return {"how": "released", "why": why}
+        case Cancelled():
+            return {"how": "cancelled"}
         case Parked(wait):
             until = wait.until.seconds if isinstance(wait.until, After) else wait.until
             return {"how": "parked", "kind": wait.kind, "place": wait.place, "until": until, "token": wait.token_id}
@@ -129,6 +131,8 @@ def to_outcome(told: Message, job: ClaimedJob) -> Outcome:
             return Snoozed(told["seconds"])
         case "released":
             return Released(told["why"])
+        case "cancelled":
+            return Cancelled()
         case "parked":
             until = told["until"]
             moment = datetime.fromisoformat(until) if isinstance(until, str) else None
