@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from .queue import JobQueue
 
 
-def main(fd: int, parent: int) -> None:
-    """Serve the worker at the other end of the pipe `fd`, whose process id is `parent`, until it hangs up."""
+def main(fd: int, control_fd: int, parent: int) -> None:
+    """Serve the worker at the other end of these pipes, whose process id is `parent`, until it hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the worker's business
-    os.set_inheritable(fd, False)
+    for descriptor in (fd, control_fd):
+        os.set_inheritable(descriptor, False)
     from .worker.isolation.limits import die_with, limit_memory
 
     die_with(parent)
@@ -30,7 +31,8 @@ def main(fd: int, parent: int) -> None:
     from .worker.isolation.serving import Serving
     from .worker.isolation.wire import Line
 
-    Serving(Line(connection), queue, cpu=told["cpu"], job_logs=told["job_logs"]).run()
+    control = Line(Connection(control_fd, writable=False))
+    Serving(Line(connection), control, queue, cpu=told["cpu"], job_logs=told["job_logs"]).run()
 
 
 def _queue(told: dict[str, Any]) -> JobQueue:

@@ -15,7 +15,7 @@ from typing import Any
 from ...handlers import Handler
 from .hunting import kill_all
 from .starting import start
-from .wire import Line, Message, Say
+from .wire import MEANWHILE, Line, Message, Say
 
 CODE = "from dataqueue_django.isolated import main; main(*told['arguments'])"
 
@@ -38,7 +38,8 @@ class ChildProcess:
 
     def __init__(self, mark: str, set_up: dict[str, Any]) -> None:
         ours, theirs = Pipe()
-        self._line = Line(ours)
+        control, tell = Pipe(duplex=False)
+        self._line, self._control = Line(ours), Line(tell)
         self._mark = mark
         self._bell, self._rope = socket.socketpair()
         self._rope.setblocking(False)
@@ -47,13 +48,14 @@ class ChildProcess:
         self._ears.register(self._bell, selectors.EVENT_READ)
         self.jobs = 0
         try:
-            fd = theirs.fileno()
-            self._process = start(CODE, [fd, os.getpid()], mark, fds=[fd], stdin=subprocess.DEVNULL)
+            fds = [theirs.fileno(), control.fileno()]
+            self._process = start(CODE, [*fds, os.getpid()], mark, fds=fds, stdin=subprocess.DEVNULL)
         except OSError as why:
             self._hang_up()
             raise CannotStart(f"a process could not be started: {why}") from None
         finally:
             theirs.close()
+            control.close()
         self._line.send(Say.SET_UP, **set_up)
         self._is_ready = False
 
@@ -92,7 +94,7 @@ class ChildProcess:
     def send(self, say: Say, **message: Any) -> None:
         """Send it a message; raises ChildLost."""
         try:
-            self._line.send(say, **message)
+            (self._control if say in MEANWHILE else self._line).send(say, **message)
         except (OSError, ValueError):  # a closed connection is a ValueError or an OSError
             raise ChildLost(self.how_it_died()) from None
 
@@ -144,7 +146,7 @@ class ChildProcess:
         return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def _hang_up(self) -> None:
-        for end in (self._ears, self._line, self._bell, self._rope):
+        for end in (self._ears, self._line, self._control, self._bell, self._rope):
             end.close()
 
 

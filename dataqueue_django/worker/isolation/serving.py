@@ -1,8 +1,8 @@
 """A child interpreter's own side: runs the jobs its worker sends, one at a time, and passes on what handlers tell.
 
-The main thread listens. A sync handler runs in the one thread that a worker of one slot has, an async one on its event
-loop, with the context they have in any worker. What is durable goes straight to the store; progress, lines and the
-deadline are the worker's.
+The main thread takes jobs and runs the sync handlers, the event loop of a worker the async ones, with the context they
+have in any worker; another thread hears what the worker says meanwhile. What is durable goes straight to the store;
+progress, lines and the deadline are the worker's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ...domain.records import ClaimedJob
 from ...handlers import Handler
 from ...logs import worker as logger
 from ...queue.base import QueueBase
+from ..connections import ThreadConnections
 from ..context import AsyncJobContext, JobContext
 from ..coroutines import EventLoopThread
 from ..deadline import ANSWER_WITHIN, Deadline, checked_callback, checked_length, wanted
@@ -31,7 +32,6 @@ from ..reports import Report, Reports
 from ..running import log_failure
 from ..signal import AbortReason, AbortSignal
 from ..slots import Run, Slots
-from ..threads import HandlerThreads
 from .hunting import MARK, kill_all
 from .limits import limit_cpu
 from .wire import Line, Message, Say, from_outcome, from_report, to_job, to_report
@@ -43,12 +43,13 @@ FORWARD_EVERY = 0.1
 class Serving:
     """Serves one worker until it hangs up."""
 
-    def __init__(self, line: Line, queue: QueueBase, *, cpu: float | None, job_logs: bool) -> None:
+    def __init__(self, line: Line, control: Line, queue: QueueBase, *, cpu: float | None, job_logs: bool) -> None:
         self._line = line
+        self._control = control
         self._queue = queue
         self._cpu = cpu
+        self._connections = ThreadConnections()
         self._slots = Slots(1)
-        self._threads = HandlerThreads(self._slots, self._run_in_thread)
         self._loop = EventLoopThread(self._slots, self._run_on_loop)
         self._slots.on_async = self._loop.poke
         self._replies: SimpleQueue[Any] = SimpleQueue()
@@ -58,19 +59,24 @@ class Serving:
             bridge.install()
 
     def run(self) -> None:
-        """Listen to the worker. Ends the process when it is gone, with all that was started here."""
-        self._threads.start()
+        """Do what the worker says. Ends the process when it is gone, with all that was started here."""
+        Thread(
+            target=self._listen, args=(self._control, self._hear_meanwhile), name="dataqueue-control", daemon=True
+        ).start()
         self._line.send(Say.READY)
+        self._listen(self._line, self._hear)
+        self._slots.close()
+        self._loop.stop()
+        self._connections.close()
+
+    @staticmethod
+    def _listen(line: Line, hear: Callable[[Message], None]) -> None:
         try:
-            while (message := self._line.receive())["say"] != Say.END:
-                self._hear(message)
+            while (message := line.receive())["say"] != Say.END:
+                hear(message)
         except (EOFError, OSError):
             kill_all(os.environ.get(MARK, "no mark"))
             os._exit(1)
-        self._slots.close()
-        self._loop.stop()
-        self._threads.join()
-        connections.close_all()
 
     def ask_worker(self, say: Say, **message: Any) -> Any:
         """Send the worker a question and return its answer."""
@@ -79,13 +85,15 @@ class Serving:
             return self._replies.get()
 
     def _hear(self, message: Message) -> None:
+        if message["say"] == Say.RUN:
+            self._run(to_job(message["job"]), message["module"])
+        else:
+            handler = self._handler(message["job_type"], message["module"])
+            self._line.send(Say.FOUND, where=None if handler is None else handler.where)
+
+    def _hear_meanwhile(self, message: Message) -> None:
         job = self._job
         match message["say"]:
-            case Say.RUN:
-                self._begin(to_job(message["job"]), message["module"])
-            case Say.KNOWS:
-                handler = self._handler(message["job_type"], message["module"])
-                self._line.send(Say.FOUND, where=None if handler is None else handler.where)
             case Say.REPLY:
                 self._replies.put(message["answer"])
             case Say.ABORT if job is not None:
@@ -93,10 +101,17 @@ class Serving:
             case Say.ASK if job is not None:
                 Thread(target=self._answer, args=(job.deadline,), name="dataqueue-on-timeout", daemon=True).start()
 
-    def _begin(self, claimed: ClaimedJob, module: str) -> None:
+    def _run(self, claimed: ClaimedJob, module: str) -> None:
+        """Run a handler: a sync one here and now, since handing it to another thread takes longer than all the rest."""
         limit_cpu(self._cpu)
         self._job = _Job(self, self._queue, self._line, claimed, self._handler(claimed.job_type, module))
-        self._slots.hold([self._job.run])
+        run = self._job.run
+        if run.is_async:
+            self._slots.hold([run])
+            return
+        self._connections.before()
+        self._end(run, run_sync(run.job, run.handler, run.context))
+        self._connections.after()
 
     def _handler(self, job_type: str, module: str) -> Handler | None:
         """Return the handler; its module is imported if no app's `jobs.py` has done so."""
@@ -108,9 +123,6 @@ class Serving:
                 logger.exception("the module %s, which holds the handler of %s, cannot be imported", module, job_type)
             handler = self._queue.handlers.get(job_type)
         return handler
-
-    def _run_in_thread(self, run: Run) -> None:
-        self._end(run, run_sync(run.job, run.handler, run.context))
 
     async def _run_on_loop(self, run: Run) -> None:
         if run.handler is None:

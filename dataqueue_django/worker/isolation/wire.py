@@ -1,4 +1,4 @@
-"""What a worker and a child interpreter say to each other: JSON over a pipe that only the two of them hold."""
+"""What a worker and a child interpreter say to each other: JSON over pipes that only the two of them hold."""
 
 from __future__ import annotations
 
@@ -42,8 +42,12 @@ class Say(StrEnum):
     RETURN_REPORTS = "return_reports"
 
 
+MEANWHILE = frozenset({Say.ABORT, Say.ASK, Say.REPLY})
+"""What a worker says while a job runs: over a pipe of its own, since the thread that runs handlers reads the other."""
+
+
 class Line:
-    """One end of the pipe. Sending is safe from any thread; receiving is up to one."""
+    """One end of a pipe. Sending is safe from any thread; receiving is up to one."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
