@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 
 import psutil
 
-from . import raw, report
-from .databases import Databases, run, scratch, start, versions
+from . import report
+from .databases import run, scratch, start, versions
+from .drain import rounds_of
 from .options import parser, positive
 
 ABOUT = "Measure how fast one worker empties a queue of jobs that do nothing, each in one of its child processes."
@@ -30,28 +30,14 @@ def main() -> None:
     memory: list[float] = []
     with scratch(given.store, given.url) as databases:
         run(databases.template, "-m", "benchmarks.enqueuing", "fill", str(given.jobs))
-        worker, by_hand = _rounds(databases, given.jobs, given.rounds, memory)
+        worker, by_hand = rounds_of(
+            databases, given.jobs, given.rounds, lambda url: _work(url, memory), since="completion"
+        )
         notes = {"resident memory of a child": f"{max(memory, default=0):.0f} MB"}
         facts = {"store": given.store, "jobs": given.jobs, "versions": versions(databases), "notes": notes}
     lines = {f"isolated, {given.store}": report.compared(worker, by_hand)}
     title = f"{given.jobs} jobs in {CHILDREN} child processes, {given.rounds} rounds"
     report.show(title, lines, as_json=given.json, facts=facts)
-
-
-def _rounds(databases: Databases, jobs: int, rounds: int, memory: list[float]) -> tuple[list[float], list[float]]:
-    """Return jobs per second of the worker and of the raw loop; which of them goes first alternates."""
-    worker: list[float] = []
-    by_hand: list[float] = []
-    for n in range(rounds):
-        order: list[tuple[list[float], Callable[[str], None]]] = [
-            (worker, lambda url: _work(url, memory)),
-            (by_hand, _work_by_hand),
-        ]
-        for found, work in order if n % 2 == 0 else reversed(order):
-            with databases.copy() as url:
-                work(url)
-                found.append(_speed(url, jobs))
-    return worker, by_hand
 
 
 def _work(url: str, memory: list[float]) -> None:
@@ -75,22 +61,6 @@ def _children(pid: int) -> list[float]:
         ]
     except psutil.Error:  # one that has ended meanwhile
         return []
-
-
-def _work_by_hand(url: str) -> None:
-    loop = raw.connect(url)
-    loop.drain()
-    loop.close()
-
-
-def _speed(url: str, jobs: int) -> float:
-    """Jobs per second from the first completion to the last, by the times in the rows."""
-    loop = raw.connect(url)
-    completed, seconds = loop.completed()
-    loop.close()
-    if completed != jobs:
-        raise RuntimeError(f"{completed} of {jobs} jobs were completed")
-    return jobs / seconds
 
 
 if __name__ == "__main__":
