@@ -198,7 +198,8 @@ def isolated(ctx: JobContext, acts: list[str]) -> Any:
     """`durable` in a process of its own, with words for what only such a one survives.
 
     pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
-    exit:code (ends the process), stop_and_die (ends it once asked to stop), litter (leave a process with a session of its own; its id is the progress; and wait),
+    exit:code (ends the process), stop_and_die (ends it once asked to stop),
+    litter (leave a process with a session of its own; its id is the progress; and wait),
     litter_until:path (the same, until the file exists).
     """
     with Effects(ctx):
