@@ -24,6 +24,7 @@ from dataqueue_django.domain.transitions import Execution, Fault, complete, fail
 from dataqueue_django.handlers import Registry
 from dataqueue_django.notify.base import SilentNotifier
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue.catching_up import catch_up_with
 from dataqueue_django.stores import Store, stores
 from dataqueue_django.stores.memory import MemoryStore
 from tests.stores.tables import emptied_store, empty, real_transactions
@@ -56,7 +57,8 @@ class Scene:
         return None if answer.verdict is Verdict.BUSY else answer.applied
 
     def seen(self) -> Any:
-        """What can be seen of the job, but for times and ids."""
+        """What can be seen of the job once upkeep has seen to requests that came too late, but for times and ids."""
+        catch_up_with(self.store)
         # A request that came a moment too late is in the events, and what it asked for was done all the same.
         found = [e for e in self.store.events(self.run.job_id) if e.event_type is not EventType.CANCEL_REQUESTED]
         events = [(e.event_type.value, e.claim_seq, e.attempt) for e in found]
