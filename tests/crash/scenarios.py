@@ -623,6 +623,14 @@ def _lost_while_answering(trial: Trial) -> None:
     trial.work()
 
 
+def _lost_while_stopping(trial: Trial) -> None:
+    """Where the answer to the cancellation is lost, the worker knows by its own event that it was stored."""
+    cancelling.LOOK_DEAF = cancelling.LOOK_LISTENING = 0.02
+    trial.enqueue(f"wait:{trial.ledger.path.parent / RELEASE}")
+    trial.arm()
+    trial.work(meanwhile=trial.ask_to_stop)
+
+
 RECORDING = "run:r1+atomic:a1+spawn:ok+log:line+progress:5"
 
 LOSSES: dict[str, Callable[[Trial], None]] = {
@@ -633,6 +641,7 @@ LOSSES: dict[str, Callable[[Trial], None]] = {
     "final failure": _final_failure,
     "give-back": _lost_while_giving_back,
     "registration and heartbeat": _membership,
+    "stopping": _lost_while_stopping,
     "reclaim": _reclaim,
     "steps": _lost_while_recording,
     "waits": _lost_while_waiting,
