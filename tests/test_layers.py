@@ -38,15 +38,18 @@ LAYERS: dict[str, set[str]] = {
     "queue.base": {"queue.hooks", "announcing", "handlers", "stores", "notify", "domain", "conf", "exceptions"},
     "queue.taking_back": {"announcing", "stores", "domain", "logs"},
     "queue.waking": {"announcing", "stores", "domain"},
+    "queue.catching_up": {"announcing", "stores", "domain"},
     "worker": {
-        "queue.base", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers", "stores", "domain",
+        "queue.base", "queue.catching_up", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers",
+        "stores", "domain",
         "conf", "exceptions", "logs", "notify",
     },
     # what a worker's child interpreter runs
     "isolated": {"worker", "queue"},
     # what users hold: it stands above the worker, which runs jobs for it and for the command
     "queue": {
-        "queue.base", "queue.hooks", "queue.taking_back", "queue.waking", "worker", "announcing", "handlers", "stores",
+        "queue.base", "queue.hooks", "queue.catching_up", "queue.taking_back", "queue.waking", "worker", "announcing",
+        "handlers", "stores",
         "notify", "domain", "conf",
         "exceptions", "logs",
     },

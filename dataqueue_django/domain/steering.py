@@ -66,6 +66,11 @@ def ask_to_stop(job_id: int, claim_seq: int, *, actor: str = "", reason: str = "
     )
 
 
+def still_in(job_id: int, claim_seq: int) -> Alternatives:
+    """Change nothing, but find out behind the job's lock whether it is in this execution: its end is then to come."""
+    return (Change(verb=Verb.REQUEST, id=job_id, guard={"claim_seq": (claim_seq,)}),)
+
+
 def catch_up(request: CancelRequest, job: Job | None) -> Alternatives:
     """See to a request whose execution is over, given the job as it is now.
 

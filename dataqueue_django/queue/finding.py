@@ -23,7 +23,7 @@ COUNTED = ("status", "queue", "job_type")
 
 @with_async_twins
 class Finding(QueueBase):
-    """`get_job`, `get_jobs` and its shorthands, `count_jobs`, `get_job_events`, `get_workers`, `get_cancel_requests`, `explain_job`."""
+    """Jobs, counts of them, their events, and `get_workers`, `get_cancel_requests`, `explain_job`."""
 
     def get_job(self, job_id: int) -> Job | None:
         """Return the job with this id, or None (DataQueue "getJob")."""

@@ -18,7 +18,7 @@ from ..domain.steering import ask_to_stop, cancel, edit, edited_fields, retry
 from ..exceptions import JobNotFound, JobStateError
 from .aio import with_async_twins
 from .base import QueueBase
-from .catching_up import catch_up_with
+from .catching_up import see_to
 
 LOOKS = 3
 """How often a job is looked at that changes between being looked at and being changed."""
@@ -108,7 +108,7 @@ class Managing(QueueBase):
                 event, asked = EventType.CANCEL_REQUESTED, ask_to_stop(job_id, claim_seq, actor=who, reason=why)
             if self._applied(event, job_id, asked):
                 if claim_seq is not None:
-                    self.store.on_commit(partial(self._request_is_visible, job_id))
+                    self.store.on_commit(partial(self._request_is_visible, job_id, claim_seq))
                 return True
         return self._too_late(Operation.CANCEL_RUNNING, job_id, strict)
 
@@ -117,10 +117,10 @@ class Managing(QueueBase):
         found = self.store.values(JobFilter(ids=(job_id,), statuses=(JobStatus.PROCESSING,)), ("claim_seq",))
         return int(found[0][0]) if found else None
 
-    def _request_is_visible(self, job_id: int) -> None:
+    def _request_is_visible(self, job_id: int, claim_seq: int) -> None:
         """Let workers look; and see to a job that left its worker while the request was not visible yet."""
         self.notifier.publish()
-        catch_up_with(self.store, [job_id])
+        see_to(self.store, job_id, claim_seq)
 
     def _steer(self, operation: Operation, event: EventType, job_id: int, item: Alternatives, strict: bool) -> bool:
         return self._applied(event, job_id, item) or self._too_late(operation, job_id, strict)

@@ -22,7 +22,7 @@ from dataqueue_django.domain.filters import JobFilter, Order
 from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import Claim, FailureReason, Job, JobStatus, Kind, StepKind, Token, Worker
 from dataqueue_django.domain.tokens import new_token
-from dataqueue_django.domain.transitions import Execution, Fault, complete, fail, release, write_progress
+from dataqueue_django.domain.transitions import Execution, Fault, fail, release, write_progress
 from dataqueue_django.models import Job as JobRow
 from dataqueue_django.models import JobTag as TagRow
 from dataqueue_django.models import Worker as WorkerRow
@@ -495,16 +495,20 @@ def _asking(trial: Trial) -> None:
     with transaction.atomic():
         for id in ids[1:]:
             queue.cancel_job(id, abort_running=True, actor="ann", reason="why")
-        store.commit([(release(runs[ids[1]], why="x"),), (complete(runs[ids[2]]),), (release(runs[ids[3]], why="x"),)])
+        gone = [(release(runs[id], why="x"),) for id in (ids[1], ids[3])]
+        store.commit([*gone, (fail(runs[ids[2]], BROKEN, retry_in=None),)])
         store.claim(Claim(limit=1, worker_id=peer.id, locked_by="stopped", ids=(ids[3],)))
     store.commit([(expire(peer.id),)])
     take_back(store, peer.id)
 
 
 def _stopped_or_done(_queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
-    """No job runs again once it was asked to stop; those that were never asked have completed."""
+    """No job runs again once it was asked to stop, by who asked; others have come to their end."""
     for job in jobs:
-        assert job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED), snapshot.describe([job.id])
+        events = snapshot.events[job.id]
+        assert job.is_terminal, snapshot.describe([job.id])
+        if job.status is JobStatus.CANCELLED:
+            assert (events[-1].actor, events[-1].metadata) == ("ann", {"reason": "why"}), snapshot.describe([job.id])
 
 
 def _housekeeping(trial: Trial) -> None:
@@ -619,6 +623,14 @@ def _lost_while_answering(trial: Trial) -> None:
     trial.work()
 
 
+def _lost_while_stopping(trial: Trial) -> None:
+    """Where the answer to the cancellation is lost, the worker knows by its own event that it was stored."""
+    cancelling.LOOK_DEAF = cancelling.LOOK_LISTENING = 0.02
+    trial.enqueue(f"wait:{trial.ledger.path.parent / RELEASE}")
+    trial.arm()
+    trial.work(meanwhile=trial.ask_to_stop)
+
+
 RECORDING = "run:r1+atomic:a1+spawn:ok+log:line+progress:5"
 
 LOSSES: dict[str, Callable[[Trial], None]] = {
@@ -629,6 +641,7 @@ LOSSES: dict[str, Callable[[Trial], None]] = {
     "final failure": _final_failure,
     "give-back": _lost_while_giving_back,
     "registration and heartbeat": _membership,
+    "stopping": _lost_while_stopping,
     "reclaim": _reclaim,
     "steps": _lost_while_recording,
     "waits": _lost_while_waiting,

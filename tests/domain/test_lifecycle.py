@@ -54,6 +54,7 @@ CARRIED_OUT_BY = {
     "cancel_upcoming": {Operation.CANCEL_ALL},
     "retry": {Operation.RETRY},
     "edit": {Operation.EDIT, Operation.EDIT_ALL},
+    "still_in": set(),  # looks, and changes nothing
     "edited_fields": set(),  # reads what an edit is to be
 }
 """Function of domain.transitions, domain.steering and domain.tokens (`wake`) → the operations it carries out."""

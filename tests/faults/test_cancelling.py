@@ -12,9 +12,18 @@ from typing import Any
 import pytest
 from django.test.utils import CaptureQueriesContext
 
-from dataqueue_django.domain.records import EventType, Job, JobStatus
+from dataqueue_django.conf import settings_for
+from dataqueue_django.domain.records import Claim, EventType, Job, JobStatus, Worker
 from dataqueue_django.exceptions import GiveUp, RetryLater, Snooze
+from dataqueue_django.handlers.registry import Registry, make_handler
+from dataqueue_django.notify.base import SilentNotifier
+from dataqueue_django.queue import JobQueue
+from dataqueue_django.stores.memory import MemoryStore
 from dataqueue_django.worker import cancelling
+from dataqueue_django.worker.begun import BegunTable
+from dataqueue_django.worker.mail import ExitCode
+from dataqueue_django.worker.running import Runner
+from dataqueue_django.worker.slots import Slots
 from tests.faults.inprocess import Workshop
 from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
@@ -161,7 +170,7 @@ def test_an_async_handler_that_swallows_the_cancellation_wins_or_is_left_behind(
 
     workshop.handle("swallows", swallows)
     workshop.handle("goes_on", goes_on)
-    with workshop.working(cancel_grace=0.3):
+    with workshop.working(cancel_grace=0.3) as running:
         for name, status in (("swallows", JobStatus.COMPLETED), ("goes_on", JobStatus.CANCELLED)):
             began.clear()
             job_id = workshop.add(name)
@@ -169,28 +178,39 @@ def test_an_async_handler_that_swallows_the_cancellation_wins_or_is_left_behind(
             stop(workshop, job_id)
             assert workshop.until_ended(job_id)[0].status is status
         workshop.let_go.set()
+        wait_until(lambda: not running.processor.busy)
 
 
-def test_a_request_made_before_the_handler_began_keeps_it_from_beginning(workshop: Workshop) -> None:
-    """One job holds the only slot, the other waits for it in the same worker."""
-    began, ran = Event(), []
+def test_a_supervised_worker_whose_slots_are_all_held_by_the_deaf_ends(workshop: Workshop) -> None:
+    workshop.handle("deaf", lambda: workshop.let_go.wait(60))
+    ids, begun = [workshop.add("deaf") for _ in range(2)], BegunTable.create()
+    running = workshop.start(concurrency=2, begun=begun, wedged_after=0.3, cancel_grace=0)
+    for id in ids:
+        workshop.until(id, lambda job: job.status is JobStatus.PROCESSING)
+        stop(workshop, id)
+    assert running.wait() == ExitCode.WEDGED
+    assert {job.status for job in workshop.store.get(ids)} == {JobStatus.CANCELLED}
+    begun.close()
 
-    def first() -> None:
-        began.set()
-        workshop.let_go.wait(60)
 
-    workshop.handle("first", first)
-    workshop.handle("second", lambda: ran.append(1))
-    workshop.add("first", priority=1)
-    with workshop.working(concurrency=1, hold=30):
-        assert began.wait(30)
-        second = workshop.add("second")
-        workshop.let_go.set() if workshop.job(second).status is JobStatus.PROCESSING else None
-        stop(workshop, second)
-        workshop.let_go.set()
-        [job] = workshop.until_ended(second)
-        assert job.status in (JobStatus.CANCELLED, JobStatus.COMPLETED)
-        assert (job.status is JobStatus.COMPLETED) == bool(ran)
+def test_a_job_that_waits_for_a_slot_does_not_begin_once_it_was_asked_to_stop() -> None:
+    store, ran = MemoryStore(), []
+    registry = Registry()
+    registry.register(make_handler(lambda: ran.append(1), job_type="t"))
+    queue = JobQueue(store, settings_for("default"), registry, SilentNotifier())
+    queue.add_job("t")
+    worker = store.put(Worker(label="w"))
+    [job] = store.claim(Claim(limit=1, worker_id=worker.id, locked_by="w"))
+    letters: list[Any] = []
+    runner = Runner(queue, Slots(1), None, isolated=None, must_stop=lambda: False, post=letters.append)  # type: ignore[arg-type]
+    run = runner.new_run(job)
+    queue.cancel_job(job.id, abort_running=True)
+    watch = cancelling.Cancelling(store, {run}, queue.settings.worker, lambda: False)
+    wait_until(lambda: watch.look() or run.signal.aborted)
+    runner.run_in_thread(run)
+    [letter] = letters
+    assert store.commit([letter.item])[0].choice == 0
+    assert (ran, store.get([job.id])[0].status) == ([], JobStatus.CANCELLED)
 
 
 def test_a_worker_that_gives_its_jobs_back_cancels_those_that_were_asked(workshop: Workshop) -> None:
