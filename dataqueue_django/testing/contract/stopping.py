@@ -249,7 +249,7 @@ class Stopping(Contract):
 
     @pytest.mark.parametrize("way", ENDS)
     def test_after_one_that_has_ended_the_request_goes(self, way: str) -> None:
-        end, status = ENDS[way]
+        end, _ = ENDS[way]
         run = self.running()
         self.ask(run)
         self.commit(end(run))
