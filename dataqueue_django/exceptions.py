@@ -52,6 +52,10 @@ class InvalidFilter(DataQueueError, ValueError):
     """A query names an unknown field, order or limit."""
 
 
+class InvalidSchedule(DataQueueError, ValueError):
+    """A schedule cannot fire as described; nothing was written."""
+
+
 class InvalidWait(DataQueueError, ValueError):
     """A handler waits for something that cannot be waited for, or where it cannot wait."""
 
