@@ -21,22 +21,27 @@ def main() -> None:
     given = options.parse_args()
     with scratch(given.store, given.url) as databases:
         run(databases.template, "-m", "benchmarks.enqueuing", "fill", str(given.jobs))
-        worker, by_hand = _rounds(databases, given.jobs, given.rounds)
+        worker, by_hand = rounds_of(databases, given.jobs, given.rounds, _work)
         facts = {"store": given.store, "jobs": given.jobs, "versions": versions(databases)}
     lines = {f"drain, {given.store}": report.compared(worker, by_hand)}
     report.show(f"{given.jobs} jobs, {given.rounds} rounds", lines, as_json=given.json, facts=facts)
 
 
-def _rounds(databases: Databases, jobs: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Return jobs per second of the worker and of the raw loop; which of them goes first alternates."""
+def rounds_of(
+    databases: Databases, jobs: int, rounds: int, work_on: Callable[[str], None], since: str = "claim"
+) -> tuple[list[float], list[float]]:
+    """Return jobs per second of `work_on` and of the raw loop, each since its first claim, or completion.
+
+    Which of them goes first alternates.
+    """
     worker: list[float] = []
     by_hand: list[float] = []
     for n in range(rounds):
-        order: list[tuple[list[float], Callable[[str], None]]] = [(worker, _work), (by_hand, _work_by_hand)]
+        order: list[tuple[list[float], Callable[[str], None]]] = [(worker, work_on), (by_hand, _work_by_hand)]
         for found, work in order if n % 2 == 0 else reversed(order):
             with databases.copy() as url:
                 work(url)
-                found.append(_speed(url, jobs))
+                found.append(_speed(url, jobs, since))
     return worker, by_hand
 
 
@@ -50,10 +55,10 @@ def _work_by_hand(url: str) -> None:
     loop.close()
 
 
-def _speed(url: str, jobs: int) -> float:
-    """Jobs per second from the first claim to the last completion, by the times in the rows."""
+def _speed(url: str, jobs: int, since: str) -> float:
+    """Jobs per second until the last completion, by the times in the rows."""
     loop = raw.connect(url)
-    completed, seconds = loop.completed()
+    completed, seconds = loop.completed(since)
     loop.close()
     if completed != jobs:
         raise RuntimeError(f"{completed} of {jobs} jobs were completed")

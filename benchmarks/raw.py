@@ -22,6 +22,12 @@ LOT = 1000
 JOB_TYPE = "noop"
 
 
+COMPLETED = {
+    "claim": "SELECT count(*), min(started_at), max(finished_at) FROM dataqueue_job WHERE status = 'completed'",
+    "completion": "SELECT count(*), min(finished_at), max(finished_at) FROM dataqueue_job WHERE status = 'completed'",
+}
+
+
 class Raw(Protocol):
     """The raw loops on one database."""
 
@@ -37,8 +43,8 @@ class Raw(Protocol):
     def transaction(self) -> AbstractContextManager[object]:
         """Return a context in which everything is committed together."""
 
-    def completed(self) -> tuple[int, float]:
-        """Return how many jobs are completed, and the seconds from the first claim to the last completion."""
+    def completed(self, since: str = "claim") -> tuple[int, float]:
+        """Return how many jobs are completed, and the seconds from the first claim, or completion, to the last one."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -123,11 +129,9 @@ class RawPostgres:
         """See Raw.transaction."""
         return self._connection.transaction()
 
-    def completed(self) -> tuple[int, float]:
+    def completed(self, since: str = "claim") -> tuple[int, float]:
         """See Raw.completed."""
-        count, first, last = self._connection.execute(
-            "SELECT count(*), min(started_at), max(finished_at) FROM dataqueue_job WHERE status = 'completed'"
-        ).fetchone() or (0, None, None)
+        count, first, last = self._connection.execute(COMPLETED[since]).fetchone() or (0, None, None)
         return count, (last - first).total_seconds() if count else 0.0
 
     def close(self) -> None:
@@ -203,11 +207,9 @@ class RawSqlite:
         yield
         self._connection.execute("COMMIT")
 
-    def completed(self) -> tuple[int, float]:
+    def completed(self, since: str = "claim") -> tuple[int, float]:
         """See Raw.completed."""
-        count, first, last = self._connection.execute(
-            "SELECT count(*), min(started_at), max(finished_at) FROM dataqueue_job WHERE status = 'completed'"
-        ).fetchone()
+        count, first, last = self._connection.execute(COMPLETED[since]).fetchone()
         return count, (_moment(last) - _moment(first)).total_seconds() if count else 0.0
 
     def close(self) -> None:

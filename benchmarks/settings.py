@@ -1,8 +1,9 @@
 """Settings of the processes that are measured: a fresh project's applications, and defaults for everything else.
 
-`BENCHMARK_DATABASE_URL` is the one database.
+`BENCHMARK_DATABASE_URL` is the one database. `BENCHMARK_WORKER` holds the queue's `WORKER` options as a JSON object.
 """
 
+import json
 import os
 
 from tests.database_urls import parse
@@ -26,3 +27,4 @@ STATIC_URL = "static/"
 ROOT_URLCONF = "benchmarks.urls"
 
 DATABASES = {"default": parse(os.environ["BENCHMARK_DATABASE_URL"])}
+DATAQUEUE = {"default": {"WORKER": json.loads(os.environ.get("BENCHMARK_WORKER", "{}"))}}

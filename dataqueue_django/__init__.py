@@ -26,6 +26,7 @@ _HOMES = {
     "Token": "domain.records",
     "TokenResult": "worker.history",
     "TokenStatus": "domain.records",
+    "check_isolatable": "worker.isolation.checking",
     "get_queue": "queue",
     "job": "queue",
 }
@@ -53,6 +54,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from .worker.context import AsyncJobContext as AsyncJobContext
     from .worker.context import JobContext as JobContext
     from .worker.history import TokenResult as TokenResult
+    from .worker.isolation.checking import check_isolatable as check_isolatable
     from .worker.processor import Processor as Processor
 
 

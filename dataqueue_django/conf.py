@@ -24,7 +24,10 @@ DEFAULT: Mapping[str, Mapping[str, Any]] = {DEFAULT_ALIAS: {"BACKEND": ORM_STORE
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSettings:
     """How workers of one alias behave; seconds throughout. `poll_interval` None is automatic (5 s listening, else 1 s).
-    With `job_logs` the records that handlers log, from INFO on, are kept with their jobs.
+    With `job_logs` the records that handlers log, from INFO on, are kept with their jobs. `isolate` runs every handler
+    in a child process, `isolate_queues` those of these queues; a child runs `isolate_jobs` jobs, with at most
+    `isolate_memory` MiB of address space, and `isolate_cpu` seconds of CPU time for each job. A handler that somebody
+    asked to stop has `cancel_grace` seconds to do so.
 
     The names in the setting are these in upper case.
     """
@@ -38,11 +41,21 @@ class WorkerSettings:
     drain: float = 30.0
     hold: float = 1.0
     wedged_after: float = 60.0
+    cancel_grace: float = 5.0
     crash_limit: int = CRASH_LIMIT
     prepared_statements: bool = True
     listen: bool = True
     wal: bool = True
     job_logs: bool = True
+    isolate: bool = False
+    isolate_queues: tuple[str, ...] = ()
+    isolate_jobs: int = 10_000
+    isolate_memory: int | None = None
+    isolate_cpu: float | None = None
+
+    def isolates(self, queue: str) -> bool:
+        """Return whether all handlers of a queue run in child processes."""
+        return self.isolate or queue in self.isolate_queues
 
 
 LEAST: Mapping[str, float] = {
@@ -56,6 +69,10 @@ LEAST: Mapping[str, float] = {
     "hold": 0.05,
     "drain": 0,
     "wedged_after": 0.1,
+    "cancel_grace": 0,
+    "isolate_jobs": 1,
+    "isolate_memory": 64,
+    "isolate_cpu": 0.1,
     "workers": 0.01,
     "completed": 0.01,
     "cancelled": 0.01,
@@ -64,7 +81,7 @@ LEAST: Mapping[str, float] = {
 }
 """The smallest value each number may have; those in WHOLE are whole numbers."""
 
-WHOLE = frozenset({"concurrency", "batch_size", "crash_limit"})
+WHOLE = frozenset({"concurrency", "batch_size", "crash_limit", "isolate_jobs", "isolate_memory"})
 MOST = 10_000_000.0
 
 
@@ -191,13 +208,16 @@ def _section(kind: type[Any], raw: Any, where: str) -> Any:
         expected = _expected(known[name], value)
         if expected:
             raise ConfigurationError(f"{where}[{name!r}] is {shown(value)}; expected {expected}.")
-    return kind(**{known[name].name: value for name, value in raw.items()})
+    return kind(**{known[name].name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()})
 
 
 def _expected(known: Field[Any], value: Any) -> str | None:
     """Return what a setting should have been, or None when it is fine."""
     if isinstance(known.default, bool):
         return None if isinstance(value, bool) else "True or False"
+    if isinstance(known.default, tuple):
+        is_list = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+        return None if is_list else "a list of names"
     if value is None and "None" in str(known.type):
         return None
     kinds: Any = int if known.name in WHOLE else int | float

@@ -270,6 +270,23 @@ class Token(models.Model):
         return self.id
 
 
+class CancelRequest(models.Model):
+    """That a running job is to stop; see `domain.records.CancelRequest`. Its id is the job's."""
+
+    id = models.BigIntegerField(primary_key=True)
+    claim_seq = models.BigIntegerField()
+    created_at = models.DateTimeField()
+    actor = _word(255, db_default="", default="", blank=True)
+    reason = models.TextField(db_default="", default="", blank=True)
+
+    class Meta:
+        verbose_name = "cancel request"
+        verbose_name_plural = "cancel requests"
+
+    def __str__(self) -> str:
+        return f"request to cancel job {self.pk}"
+
+
 class Worker(models.Model):
     """One start of a worker process; see `domain.records.Worker`."""
 

@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "example_project.post",
     "example_project.refunds",
     "example_project.onboarding",
+    "example_project.untrusted",
 ]
 
 MIDDLEWARE = [
@@ -87,9 +88,10 @@ FILE_UPLOAD_HANDLERS = [
 
 DATA_UPLOAD_MAX_NUMBER_FILES = 1
 
-# The queue needs no setting. This one lets a demonstration shorten its worker's clocks; the variable holds JSON, such
-# as {"HEARTBEAT": 0.5, "LEASE": 3, "REAP_EVERY": 0.5}.
-DATAQUEUE = {"default": {"WORKER": env.json("DATAQUEUE_WORKER", default={})}}
+# The queue needs no setting. Here isolated handlers, which work on what strangers send, get 1 GiB of memory each; and
+# a demonstration can shorten its worker's clocks: the variable holds JSON, such as
+# {"HEARTBEAT": 0.5, "LEASE": 3, "REAP_EVERY": 0.5}.
+DATAQUEUE = {"default": {"WORKER": {"ISOLATE_MEMORY": 1024, **env.json("DATAQUEUE_WORKER", default={})}}}
 
 # How many rows a second each import job takes at most, so that there is something to watch; 0 is no limit.
 FIELDBOOK_ROWS_PER_SECOND = env.int("FIELDBOOK_ROWS_PER_SECOND", default=0)

@@ -8,8 +8,9 @@ from django.core.files.uploadhandler import FileUploadHandler
 
 from example_project.album import pictures
 from example_project.fieldbook import reading
+from example_project.untrusted import forms as untrusted
 
-LIMITS = {"file": reading.MAX_BYTES, "photo": pictures.MAX_BYTES}
+LIMITS = {"file": reading.MAX_BYTES, "photo": pictures.MAX_BYTES, "scan": untrusted.MAX_SCAN_BYTES}
 """Bytes by the name of the form's field; of a field that no form has only the first chunk is taken."""
 
 

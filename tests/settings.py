@@ -12,6 +12,7 @@ SILENCED_SYSTEM_CHECKS = KNOWN_CHECKS
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"
+MEDIA_ROOT = os.environ.get("TEST_MEDIA_ROOT", "")  # of a process that a test starts
 ROOT_URLCONF = "tests.urls"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the slow default guards nothing here
 
@@ -27,6 +28,7 @@ INSTALLED_APPS = [
     "example_project.post",
     "example_project.refunds",
     "example_project.onboarding",
+    "example_project.untrusted",
     "tests.app",
 ]
 

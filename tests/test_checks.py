@@ -204,6 +204,18 @@ def test_templates_that_are_not_found_in_apps(settings: Any) -> None:
     assert messages("W014") == []
 
 
+def test_handlers_that_cannot_be_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    @job("checks.local", isolate=True)
+    def local() -> None: ...
+
+    assert messages("W015") == []
+    found = run_checks(tags=["dataqueue"], include_deployment_checks=True)
+    [message] = [message for message in found if message.id == "dataqueue.W015" and "'checks.local'" in message.msg]
+    assert "jobs.py" in str(message.hint)
+    monkeypatch.setattr(local.handler.function, "__module__", "__main__")
+    assert "program that was started" in messages("W015")[0].msg
+
+
 def test_without_the_admin(settings: Any) -> None:
     with override_settings(INSTALLED_APPS=[a for a in settings.INSTALLED_APPS if a != "django.contrib.admin"]):
         message = the("I001")

@@ -38,13 +38,18 @@ LAYERS: dict[str, set[str]] = {
     "queue.base": {"queue.hooks", "announcing", "handlers", "stores", "notify", "domain", "conf", "exceptions"},
     "queue.taking_back": {"announcing", "stores", "domain", "logs"},
     "queue.waking": {"announcing", "stores", "domain"},
+    "queue.catching_up": {"announcing", "stores", "domain"},
     "worker": {
-        "queue.base", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers", "stores", "domain",
+        "queue.base", "queue.catching_up", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers",
+        "stores", "domain",
         "conf", "exceptions", "logs", "notify",
     },
+    # what a worker's child interpreter runs
+    "isolated": {"worker", "queue"},
     # what users hold: it stands above the worker, which runs jobs for it and for the command
     "queue": {
-        "queue.base", "queue.hooks", "queue.taking_back", "queue.waking", "worker", "announcing", "handlers", "stores",
+        "queue.base", "queue.hooks", "queue.catching_up", "queue.taking_back", "queue.waking", "worker", "announcing",
+        "handlers", "stores",
         "notify", "domain", "conf",
         "exceptions", "logs",
     },
@@ -52,7 +57,7 @@ LAYERS: dict[str, set[str]] = {
     "admin": {"queue", "domain", "conf", "models"},
     "__init__": set(),
     "apps": {"checks", "stores.orm"},
-    "checks": {"queue", "stores", "stores.orm", "domain", "conf", "exceptions"},
+    "checks": {"queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
     "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
         "queue", "queue.hooks", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions",
@@ -66,6 +71,7 @@ OTHERS = {
     "jsonschema": {"handlers.foreign"},
     "referencing": {"handlers.foreign"},
     "msgspec": {"handlers.foreign"},
+    "psutil": {"worker"},
     "psycopg": {"stores.orm", "notify"},
     "pydantic": {"handlers.foreign"},
     "pytest": {"testing"},

@@ -11,10 +11,11 @@ from .. import models
 from .events import JobEventAdmin
 from .history import JobLogAdmin, StepAdmin
 from .jobs import JobAdmin
-from .side_tables import JobTagAdmin, RateBucketAdmin, WorkerAdmin
+from .side_tables import CancelRequestAdmin, JobTagAdmin, RateBucketAdmin, WorkerAdmin
 from .tokens import TokenAdmin
 
 __all__ = [
+    "CancelRequestAdmin",
     "JobAdmin",
     "JobEventAdmin",
     "JobLogAdmin",
@@ -37,6 +38,7 @@ def register(site: admin.AdminSite) -> None:
     site.register(models.Step, StepAdmin)
     site.register(models.JobLog, JobLogAdmin)
     site.register(models.Token, TokenAdmin)
+    site.register(models.CancelRequest, CancelRequestAdmin)
     site.register(models.Worker, WorkerAdmin)
     site.register(models.JobTag, JobTagAdmin)
     site.register(models.RateBucket, RateBucketAdmin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -45,6 +45,8 @@ class Verb:
     sure: Text
     done: Text
     flag: int = CHANGE
+    asked: Text = ""
+    """What is said where the job did not change yet, and was asked to."""
 
 
 VERBS = {
@@ -60,11 +62,12 @@ VERBS = {
         ),
         Verb(
             "cancel",
-            Operation.CANCEL,
+            Operation.CANCEL_RUNNING,
             _("Cancel"),
-            _("The job will not run. It stays in the list and can be retried."),
+            _("The job will not run; one that runs is asked to stop. It stays in the list and can be retried."),
             _("Yes, cancel it"),
             _("Cancelled."),
+            asked=_("Asked to stop."),
         ),
         Verb(
             "delete",
@@ -130,28 +133,33 @@ class ActsOnJobs(QueueModelAdmin):
     @admin.action(description=_("Retry selected jobs"), permissions=["retry"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Retry the selected jobs that are in a state for it."""
-        done, skipped = self._do_to_all(request, queryset, VERBS["retry"])
+        done, _asked, skipped = self._do_to_all(request, queryset, VERBS["retry"])
         if done or skipped:
-            self._tell(request, ngettext("%d retried", "%d retried", done) % done, skipped)
+            self._tell(request, [ngettext("%d retried", "%d retried", done) % done], skipped)
 
     @admin.action(description=_("Cancel selected jobs"), permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Cancel the selected jobs that are in a state for it."""
-        done, skipped = self._do_to_all(request, queryset, VERBS["cancel"])
-        if done or skipped:
-            self._tell(request, ngettext("%d cancelled", "%d cancelled", done) % done, skipped)
+        """Cancel the selected jobs that are in a state for it, and ask those that run to stop."""
+        done, asked, skipped = self._do_to_all(request, queryset, VERBS["cancel"])
+        told = [ngettext("%d cancelled", "%d cancelled", done) % done] if done or not asked else []
+        if asked:
+            told.append(ngettext("%d asked to stop", "%d asked to stop", asked) % asked)
+        if done or asked or skipped:
+            self._tell(request, told, skipped)
 
-    def _do_to_all(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> tuple[int, int]:
-        """Return how many jobs it was done to, and how many were in no state for it; (0, 0) when there are too many."""
+    def _do_to_all(self, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> tuple[int, int, int]:
+        """Return how many jobs it was done to, asked of, and how many were in no state for it; zeros for too many."""
         rows = list(queryset.only("id", "job_type")[: MOST + 1])
         if len(rows) > MOST:
             self.message_user(request, too_many(verb), messages.ERROR)
-            return 0, 0
+            return 0, 0, 0
         changed = [row for row in rows if self._do(request, verb, row.pk)]
-        self._log(request, verb, changed)
-        return len(changed), len(rows) - len(changed)
+        asked = self._asked(verb, changed)
+        self._log(request, changed, verb, asked)
+        return len(changed) - len(asked), len(asked), len(rows) - len(changed)
 
-    def _tell(self, request: HttpRequest, done: str, skipped: int) -> None:
+    def _tell(self, request: HttpRequest, told: list[str], skipped: int) -> None:
+        done = ", ".join(told)
         if not skipped:
             self.message_user(request, f"{done}.", messages.SUCCESS)
             return
@@ -216,8 +224,10 @@ class ActsOnJobs(QueueModelAdmin):
 
     def _act(self, request: HttpRequest, verb: Verb, row: Any) -> HttpResponse:
         if _fits(verb, row) and self._do(request, verb, row.pk):
-            self._log(request, verb, [row])
-            done = gettext("Job %(id)d: %(done)s") % {"id": row.pk, "done": str(verb.done).lower()}
+            asked = self._asked(verb, [row])
+            self._log(request, [row], verb, asked)
+            told = verb.asked if asked else verb.done
+            done = gettext("Job %(id)d: %(done)s") % {"id": row.pk, "done": str(told).lower()}
             self.message_user(request, done, messages.SUCCESS)
             gone = verb.operation is Operation.DELETE
             return HttpResponseRedirect(self.url("job_changelist") if gone else self.url("job_change", row.pk))
@@ -235,17 +245,28 @@ class ActsOnJobs(QueueModelAdmin):
         """Do it through the queue; False when the job is in no state for it, or gone."""
         if verb.operation is Operation.DELETE:
             return self.queue.delete_job(job_id, strict=False)
-        act = self.queue.retry_job if verb.operation is Operation.RETRY else self.queue.cancel_job
-        return act(job_id, actor=actor_of(request), strict=False)
+        if verb.operation is Operation.RETRY:
+            return self.queue.retry_job(job_id, actor=actor_of(request), strict=False)
+        return self.queue.cancel_job(job_id, abort_running=True, actor=actor_of(request), strict=False)
 
-    def _log(self, request: HttpRequest, verb: Verb, rows: Iterable[Any]) -> None:
+    def _asked(self, verb: Verb, rows: list[Any]) -> set[int]:
+        """The ids of those of the jobs that were asked to stop, and have not stopped yet."""
+        found = self.queue.get_cancel_requests([row.pk for row in rows]) if verb.asked and rows else ()
+        return {request.id for request in found}
+
+    def _log(self, request: HttpRequest, rows: Iterable[Any], verb: Verb, asked: Collection[int]) -> None:
         """Write the admin's own log, beside the jobs' events."""
-        LogEntry.objects.log_actions(
-            user_id=cast(int, request.user.pk),
-            queryset=cast("QuerySet[Any]", list(rows)),
-            action_flag=verb.flag,
-            change_message=str(verb.done),
-        )
+        for told, those in (
+            (verb.done, [row for row in rows if row.pk not in asked]),
+            (verb.asked, [row for row in rows if row.pk in asked]),
+        ):
+            if those:
+                LogEntry.objects.log_actions(
+                    user_id=cast(int, request.user.pk),
+                    queryset=cast("QuerySet[Any]", those),
+                    action_flag=verb.flag,
+                    change_message=str(told),
+                )
 
 
 def _fits(verb: Verb, row: Any) -> bool:
@@ -261,7 +282,7 @@ def actor_of(request: HttpRequest) -> str:
 
 def too_many(verb: Verb) -> str:
     """Return why an action on very many jobs is refused, and what to use instead."""
-    cancels = verb.operation is Operation.CANCEL
+    cancels = verb.operation is Operation.CANCEL_RUNNING
     instead = "JobQueue.cancel_all_upcoming_jobs()" if cancels else "JobQueue.get_jobs() with retry_job()"
     return gettext(
         "More than %(most)s jobs are selected, so nothing was done. Narrow the list, or use %(instead)s in code."

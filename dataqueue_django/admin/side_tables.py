@@ -1,14 +1,15 @@
-"""Workers, tags and rate buckets."""
+"""Workers, requests to stop, tags and rate buckets."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import admin
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import JobTag, RateBucket, Worker
+from ..models import CancelRequest, JobTag, RateBucket, Worker
 from . import texts
 from .base import QueueModelAdmin
 from .columns import line, lines
@@ -45,6 +46,24 @@ class WorkerAdmin(QueueModelAdmin):
     def since(self, row: Any) -> Any:
         """Return how long ago it started."""
         return texts.ago(row.started_at, row.clock)
+
+
+class CancelRequestAdmin(QueueModelAdmin):
+    """Requests to stop that running jobs have not met yet."""
+
+    list_display = ("id", "job", *lines(CancelRequest, "actor", "reason"), "since")
+    list_columns = ("claim_seq", "created_at", "actor", "reason")
+    fields = ("job", *lines(CancelRequest, "actor", "reason", "created_at", "claim_seq"))
+
+    @admin.display(description=_("job"))
+    def job(self, row: Any) -> Any:
+        """Return a link to the job."""
+        return format_html('<a href="{}">{}</a>', self.url("job_change", row.pk), row.pk)
+
+    @admin.display(description=_("asked"))
+    def since(self, row: Any) -> Any:
+        """Return how long ago it was asked for."""
+        return texts.ago(row.created_at, row.clock)
 
 
 class JobTagAdmin(RowsOfJobs):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from .records import JSON, EventType, JobLog, Kind, NewJob, Step, Token
+from .records import JSON, CancelRequest, EventType, JobLog, Kind, NewJob, Step, Token
 
 
 class Verb(StrEnum):
@@ -24,6 +24,7 @@ class Verb(StrEnum):
     SNOOZE = "snooze"
     RECLAIM = "reclaim"
     CANCEL = "cancel"
+    REQUEST = "request"
     RETRY = "retry"
     EDIT = "edit"
     PROGRESS = "progress"
@@ -132,7 +133,7 @@ Guard = Mapping[str, Collection[Any]]
 SPAWNED: Final[Any] = type("Spawned", (), {"__repr__": lambda self: "SPAWNED"})()
 """Within the result of a Step that is put with a spawned job: that job's id."""
 
-Owned = Step | JobLog | Token
+Owned = Step | JobLog | Token | CancelRequest
 """What a Change can put beside its record."""
 
 
@@ -151,8 +152,12 @@ class Change:
 
     It applies only where `needs` are met as well. `event` is written in the same transaction. `spawn` is inserted only
     if the guard held, and its id stored in the field `link`; what is in `put` is inserted only then, too, a Step in the
-    place of one of the same job, kind and name. The Changes in `then` are tried only if the guard held; one of them
-    failing its guard undoes nothing.
+    place of one of the same job, kind and name, and a CancelRequest in that of one of the same job. The Changes in
+    `then` are tried only if the guard held; one of them failing its guard undoes nothing.
+
+    With `unlocked` the record is judged as it is read, without being locked; such a Change sets nothing. `withdraw`
+    removes the request to cancel the job of this id, if there is one. What is done `as_asked` needs that request, and
+    its event says who asked and why.
     """
 
     verb: Verb
@@ -168,6 +173,9 @@ class Change:
     needs: tuple[Need, ...] = ()
     put: tuple[Owned, ...] = ()
     then: tuple[Change, ...] = ()
+    unlocked: bool = False
+    withdraw: bool = False
+    as_asked: bool = False
 
 
 Alternatives = tuple[Change, ...]
@@ -225,6 +233,12 @@ def put_of(change: Change, now: datetime, spawned: int | None) -> list[Any]:
     return [dated(record, now, spawned) for record in change.put]
 
 
+def speaking_for(change: Change, request: Mapping[str, Any]) -> Change:
+    """Return a change that is done as asked with who asked and why, given the fields of the request."""
+    why = {"reason": request["reason"]} if request["reason"] else {}
+    return replace(change, actor=request["actor"], metadata={**(change.metadata or {}), **why} or None)
+
+
 def dated(record: Any, now: datetime, spawned: int | None = None) -> Any:
     """Return a new record with its times by the store's clock: `created_at` where it has none, and relative ones."""
     known = {f.name: getattr(record, f.name) for f in fields(record)}
@@ -251,14 +265,26 @@ def columns_of(change: Change) -> set[str]:
 
 
 def targets(items: Collection[Alternatives], kind: Kind) -> list[Any]:
-    """Return the ids of the records of `kind` that `items`, their follow-ups and needs name, in the lock order."""
-    found: set[Any] = set()
+    """Return the ids of the records of `kind` that `items`, their follow-ups and needs lock, in the lock order."""
+    return sorted({record.id for record in _named(items) if record.kind is kind and not _is_only_read(record)})
+
+
+def only_read(items: Collection[Alternatives], kind: Kind) -> list[Any]:
+    """Return the ids of the records of `kind` that `items` judge and that none of them locks, ascending."""
+    read = {record.id for record in _named(items) if record.kind is kind and _is_only_read(record)}
+    return sorted(read.difference(targets(items, kind)))
+
+
+def _named(items: Collection[Alternatives]) -> Iterator[Change | Need]:
     for alternatives in items:
         for change in alternatives:
             for one in (change, *change.then):
-                named: tuple[Change | Need, ...] = (one, *one.needs)
-                found.update(record.id for record in named if record.kind is kind)
-    return sorted(found)
+                yield one
+                yield from one.needs
+
+
+def _is_only_read(record: Change | Need) -> bool:
+    return isinstance(record, Change) and record.unlocked
 
 
 def walk(alternatives: Alternatives, apply: Callable[[Change], tuple[bool, int | None]]) -> Committed:

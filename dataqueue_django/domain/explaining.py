@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from .backlog import Obstacle, obstacle_to
 from .lifecycle import State, state_of
 from .liveness import is_silent, serves
-from .records import Job, Worker
+from .records import CancelRequest, Job, Worker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,19 +29,26 @@ def questions(job: Job, workers: Sequence[Worker]) -> tuple[int, ...]:
 
 
 def explain(
-    job: Job, workers: Sequence[Worker], busy: Mapping[int, int], *, now: datetime, known: bool = True
+    job: Job,
+    workers: Sequence[Worker],
+    busy: Mapping[int, int],
+    *,
+    now: datetime,
+    known: bool = True,
+    request: CancelRequest | None = None,
 ) -> Explanation:
     """Return why `job` is where it is at `now`.
 
     `busy` says how many jobs each worker holds that `questions` asked for; `known` whether the code here has a handler
-    for the job's type.
+    for the job's type; `request` that somebody has asked it to stop.
     """
     state = state_of(job, now)
     due = job.ready_at is not None and job.ready_at <= now
     if state is State.READY or (due and state in (State.WAITING, State.RETRYING)):
         return _ready(state, job, workers, busy, now, known)
     if state is State.PROCESSING:
-        return _processing(job, workers, now)
+        found = _processing(job, workers, now)
+        return found if request is None else _asked(found, request)
     reason, text = _standing(state, job, now)
     return Explanation(state=state, reason=reason, text=text, facts=_facts(job))
 
@@ -92,6 +99,15 @@ def _processing(job: Job, workers: Sequence[Worker], now: datetime) -> Explanati
         )
     text = f"It has been running for {since} on {job.locked_by!r}, attempt {job.attempts} of {job.max_attempts}."
     return Explanation(state=State.PROCESSING, reason="running", text=text, facts=facts)
+
+
+def _asked(found: Explanation, request: CancelRequest) -> Explanation:
+    """The same of a job that somebody has asked to stop; where its worker is gone, that is what matters."""
+    why = f": {request.reason}" if request.reason else ""
+    text = f"{found.text} It was asked to stop{_by(request.actor)} at {_time(request.created_at)}{why}."
+    facts = {**found.facts, "asked_at": request.created_at, "asked_by": request.actor, "asked_why": request.reason}
+    reason = "asked_to_stop" if found.reason == "running" else found.reason
+    return replace(found, reason=reason, text=text, facts=facts)
 
 
 def _ready(

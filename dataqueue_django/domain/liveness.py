@@ -80,6 +80,10 @@ class Lease:
         """Return whether the last renewal is so old that a peer might soon give this worker's jobs away."""
         return now - self.sent_at > self.seconds * STOP_AT
 
+    def is_over(self, now: float) -> bool:
+        """Return whether the last renewal is older than the lease: a peer may be giving this worker's jobs away."""
+        return now - self.sent_at > self.seconds
+
 
 @dataclass(slots=True)
 class PeerWatch:

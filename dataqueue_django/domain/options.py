@@ -27,7 +27,8 @@ class JobOptions:
     """How a job is to be run (DataQueue "JobOptions"). None means: the next source of defaults decides.
 
     `timeout`, `retry_delay` and `retry_delay_max` are seconds or timedelta. `retry_backoff` is "exponential", "linear"
-    or "fixed"; True and False mean exponential and fixed.
+    or "fixed"; True and False mean exponential and fixed. With `isolate` the handler runs in a process of its own,
+    which is killed at the timeout; `force_kill_on_timeout` (DataQueue's name for it) requires that there is one.
     """
 
     queue: str | None = None
@@ -35,6 +36,8 @@ class JobOptions:
     max_attempts: int | None = None
     run_at: datetime | None = None
     timeout: float | timedelta | None = None
+    isolate: bool | None = None
+    force_kill_on_timeout: bool | None = None
     retry_delay: float | timedelta | None = None
     retry_backoff: str | bool | None = None
     retry_delay_max: float | timedelta | None = None
@@ -83,12 +86,24 @@ def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime 
         max_attempts=whole("max_attempts", options.max_attempts, 1, MAX_ATTEMPTS, 3),
         run_at=moment("run_at", options.run_at, now),
         timeout_ms=millis("timeout", options.timeout),
+        isolate=_isolated(options),
         retry_delay_ms=millis("retry_delay", options.retry_delay),
         retry_backoff=backoff_word(options.retry_backoff),
         retry_delay_max_ms=millis("retry_delay_max", options.retry_delay_max),
         tags=tag_list(options.tags),
         idempotency_key=key("idempotency_key", options.idempotency_key),
     )
+
+
+def _isolated(options: JobOptions) -> bool:
+    """Return whether the job asks for a process of its own; a kill at a timeout that there is not is refused."""
+    forced = options.force_kill_on_timeout is not None and flag("force_kill_on_timeout", options.force_kill_on_timeout)
+    if forced and options.timeout is None:
+        raise InvalidJob(
+            "force_kill_on_timeout is True and there is no timeout; expected a timeout, or isolate=True to run the "
+            "handler in a process of its own without one."
+        )
+    return forced or (options.isolate is not None and flag("isolate", options.isolate))
 
 
 def backoff_word(value: Any) -> str:

@@ -73,6 +73,7 @@ class Kind(StrEnum):
     WORKER = "worker"
     TOKEN = "token"
     JOB = "job"
+    CANCEL = "cancel"
 
 
 class StepKind(StrEnum):
@@ -140,6 +141,7 @@ class ClaimedJob:
     run_at: datetime
     created_at: datetime
     timeout_ms: int | None
+    isolate: bool
     retry_delay_ms: int | None
     retry_backoff: str
     retry_delay_max_ms: int | None
@@ -314,6 +316,20 @@ class Token:
     def is_closed(self) -> bool:
         """Whether it was completed or timed out."""
         return self.status is not TokenStatus.WAITING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelRequest:
+    """That a running job is to stop: one for each job, whose id it has; written without touching the job.
+
+    `claim_seq` names the execution that was seen running when it was asked for. It stands until the job has ended.
+    """
+
+    id: int
+    claim_seq: int
+    created_at: Any = None
+    actor: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What people ask of a job that no worker has: cancel it, retry it, edit it. Each returns what a commit tries in order.
+"""What people ask of a job: cancel it, retry it, edit it, or stop it while it runs. Each returns what a commit tries.
 
 A store judges the guards under the row's lock, so whoever comes second finds them not to hold, and nothing happens.
 """
@@ -6,18 +6,19 @@ A store judges the guards under the row's lock, so whoever comes second finds th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from ..exceptions import InvalidEdit, InvalidJob, did_you_mean, shown
-from .changes import PRESENT, Add, After, Alternatives, AtLeast, Change, Guard, Verb
+from .changes import PRESENT, Add, After, Alternatives, AtLeast, Change, Guard, Need, Verb
 from .options import INT32, MAX_ATTEMPTS, backoff_word, millis, moment, tag_list, whole
-from .records import EventType, JobStatus
+from .records import CancelRequest, EventType, Job, JobStatus, Kind
 
 NOT_STARTED = (JobStatus.PENDING,)
 
 
-def cancel(job_id: int, *, actor: str = "") -> Alternatives:
+def cancel(job_id: int, *, actor: str = "", reason: str = "") -> Alternatives:
     """Cancel a job that has not started, that waits, or that failed and would be tried again."""
     fields = {
         "status": JobStatus.CANCELLED,
@@ -35,9 +36,55 @@ def cancel(job_id: int, *, actor: str = "") -> Alternatives:
         {"status": (JobStatus.FAILED,), "ready_at": PRESENT},
     )
     return tuple(
-        Change(verb=Verb.CANCEL, id=job_id, guard=guard, set=fields, event=EventType.CANCELLED, actor=actor)
+        Change(
+            verb=Verb.CANCEL,
+            id=job_id,
+            guard=guard,
+            set=fields,
+            event=EventType.CANCELLED,
+            metadata=_why(reason),
+            actor=actor,
+            withdraw=True,
+        )
         for guard in guards
     )
+
+
+def ask_to_stop(job_id: int, claim_seq: int, *, actor: str = "", reason: str = "") -> Alternatives:
+    """Ask that the execution `claim_seq` of a running job stops, without locking the job; the last to ask is heard."""
+    return (
+        Change(
+            verb=Verb.REQUEST,
+            id=job_id,
+            guard={"claim_seq": (claim_seq,)},
+            event=EventType.CANCEL_REQUESTED,
+            metadata=_why(reason),
+            actor=actor,
+            put=(CancelRequest(id=job_id, claim_seq=claim_seq, actor=actor, reason=reason),),
+            unlocked=True,
+        ),
+    )
+
+
+def still_in(job_id: int, claim_seq: int) -> Alternatives:
+    """Change nothing, but find out behind the job's lock whether it is in this execution: its end is then to come."""
+    return (Change(verb=Verb.REQUEST, id=job_id, guard={"claim_seq": (claim_seq,)}),)
+
+
+def catch_up(request: CancelRequest, job: Job | None) -> Alternatives:
+    """See to a request whose execution is over, given the job as it is now.
+
+    The job had left its worker, or was claimed again, while the request was written. One that could run again is
+    cancelled in the name of who asked, one that runs is asked anew, and after one that has ended the request goes.
+    """
+    guard = {"claim_seq": (request.claim_seq,)}
+    of_it = Change(verb=Verb.REQUEST, kind=Kind.CANCEL, id=request.id, guard=guard)
+    if job is None or job.is_terminal:
+        return (replace(of_it, withdraw=True),)
+    if job.status is JobStatus.PROCESSING:
+        return (replace(of_it, set={"claim_seq": job.claim_seq}),)
+    still = Need(Kind.CANCEL, request.id, guard)
+    return tuple(replace(change, needs=(still,), as_asked=True) for change in cancel(request.id))
 
 
 def cancel_upcoming(job_id: int, *, actor: str = "", still: Guard | None = None) -> Alternatives:
@@ -61,7 +108,17 @@ def retry(job_id: int, *, actor: str = "") -> Alternatives:
         "paused_by": None,
     }
     guard = {"status": (JobStatus.FAILED, JobStatus.CANCELLED)}
-    return (Change(verb=Verb.RETRY, id=job_id, guard=guard, set=fields, event=EventType.RETRIED, actor=actor),)
+    return (
+        Change(
+            verb=Verb.RETRY,
+            id=job_id,
+            guard=guard,
+            set=fields,
+            event=EventType.RETRIED,
+            actor=actor,
+            withdraw=True,
+        ),
+    )
 
 
 def edit(job_id: int, fields: Mapping[str, Any], *, actor: str = "", still: Guard | None = None) -> Alternatives:
@@ -121,6 +178,10 @@ def edited_fields(updates: Mapping[str, Any], *, now: datetime) -> dict[str, Any
     for name, value in updates.items():
         fields |= _field(name, value, now)
     return fields
+
+
+def _why(reason: str) -> dict[str, str] | None:
+    return {"reason": reason} if reason else None
 
 
 def _field(name: str, value: Any, now: datetime) -> dict[str, Any]:

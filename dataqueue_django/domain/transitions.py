@@ -7,7 +7,7 @@ whenever the job enters or leaves that status, so no other execution's write can
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -140,19 +140,26 @@ def prolong(run: Execution, seconds: float, *, why: str) -> Change:
     )
 
 
-def reclaim(run: Execution, *, crash_limit: int = CRASH_LIMIT, backoff: float = 0.0) -> Change:
-    """The worker of a job that had begun is gone: ready again, or failed when attempts or crashes are used up.
+def reclaim(
+    run: Execution,
+    *,
+    crash_limit: int = CRASH_LIMIT,
+    backoff: float = 0.0,
+    message: str = "the worker process was lost",
+    progress: Mapping[str, Any] | None = None,
+) -> Change:
+    """The process of a job that had begun is gone: ready again, or failed when attempts or crashes are used up.
 
     `backoff` is the delay in seconds from the second crash on; the first comes back at once.
     """
     crashes = run.crash_count + 1
-    fault = Fault(reason=FailureReason.WORKER_LOST, type="WorkerLost", message="the worker process was lost")
+    fault = Fault(reason=FailureReason.WORKER_LOST, type="WorkerLost", message=message)
     return _take_back(
         run,
         fault,
         final=run.attempts >= run.max_attempts or crashes >= crash_limit,
         ready=After(backoff if crashes > 1 else 0.0),
-        fields={"crash_count": Add(1)},
+        fields={**(progress or {}), "crash_count": Add(1)},
         metadata={"crashes": crashes},
     )
 
@@ -166,6 +173,37 @@ def take_away(run: Execution, *, held_for: float) -> Change:
     fault = Fault(reason=FailureReason.WORKER_LOST, type="TakenAway", message=message)
     final = run.attempts >= run.max_attempts
     return _take_back(run, fault, final=final, ready=After(), fields={}, metadata={"forced": True})
+
+
+def stopped(run: Execution, *, progress: Mapping[str, Any] | None = None) -> Alternatives:
+    """The handler stopped because somebody asked for it: the job is cancelled, in the name of who asked.
+
+    Should the request be gone, the job is cancelled all the same, since its handler has been cut off.
+    """
+    change = _finish(run, Verb.CANCEL, {**(progress or {}), **_cancelled()}, EventType.CANCELLED)
+    return _as_asked(change), change
+
+
+def or_cancelled(item: Alternatives) -> Alternatives:
+    """Put before what would let a job run again that it is cancelled instead, if somebody has asked for that.
+
+    What completes a job, or fails it for good, stays alone: the handler came to its end before the request took hold.
+    The cancelled job keeps what the execution leaves behind: its progress, its error, its step.
+    """
+    first = item[0]
+    if not any(_may_run_again(change) for change in item):
+        return item
+    kept = {name: value for name, value in first.set.items() if name not in ("wait_until", "wait_token_id")}
+    told = {key: value for key, value in (first.metadata or {}).items() if key in ("failureReason", "error")}
+    change = replace(
+        first,
+        verb=Verb.CANCEL,
+        set={**kept, **_cancelled()},
+        event=EventType.CANCELLED,
+        metadata=told or None,
+        needs=(),
+    )
+    return _as_asked(change), *item
 
 
 def write_progress(run: Execution, progress: Mapping[str, Any]) -> Change:
@@ -212,6 +250,22 @@ def _left(status: JobStatus, *, ready: After | datetime | None) -> dict[str, Any
 def _ended(status: JobStatus) -> dict[str, Any]:
     """The fields of a job that leaves processing for good."""
     return {**_left(status, ready=After()), "ready_at": None, "finished_at": After(), "resuming": False}
+
+
+def _cancelled() -> dict[str, Any]:
+    return {**_ended(JobStatus.CANCELLED), "last_cancelled_at": After()}
+
+
+def _may_run_again(change: Change) -> bool:
+    """Whether a job that leaves processing by this change is one that runs again, by itself or once it is woken."""
+    status = change.set.get("status")
+    waits = status is JobStatus.FAILED and change.set["ready_at"] is not None
+    return waits or status in (JobStatus.PENDING, JobStatus.WAITING)
+
+
+def _as_asked(change: Change) -> Change:
+    """Make a change of a job one that a request stands for. Any request of the job will do: each is about the job."""
+    return replace(change, needs=(Need(Kind.CANCEL, change.id),), as_asked=True, withdraw=True)
 
 
 def _finish(

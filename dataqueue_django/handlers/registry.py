@@ -37,6 +37,11 @@ class Handler:
         return inspect.iscoroutinefunction(self.function)
 
     @property
+    def isolates(self) -> bool:
+        """Whether its jobs run in a process of their own, whatever was said when they were added."""
+        return bool(self.options.isolate or self.options.force_kill_on_timeout)
+
+    @property
     def where(self) -> str:
         """The dotted name of the function, for messages."""
         return f"{self.function.__module__}.{self.function.__qualname__}"

@@ -25,6 +25,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="CancelRequest",
+            fields=[
+                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("claim_seq", models.BigIntegerField()),
+                ("created_at", models.DateTimeField()),
+                ("actor", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("reason", models.TextField(blank=True, db_default="", default="")),
+            ],
+            options={
+                "verbose_name": "cancel request",
+                "verbose_name_plural": "cancel requests",
+            },
+        ),
+        migrations.CreateModel(
             name="Worker",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),

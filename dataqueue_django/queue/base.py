@@ -18,6 +18,8 @@ from ..notify import Notifier
 from ..stores import Store
 from . import hooks
 
+LONGEST_REASON = 1000
+
 
 class QueueBase:
     """One alias' store, settings, handlers and notifier."""
@@ -56,6 +58,14 @@ class QueueBase:
         text = plain(given)
         if text is None or len(text) > 255 or not is_plain_text(text):
             raise InvalidJob(f"actor is {shown(given)}; expected a string of at most 255 characters.")
+        return text
+
+    @staticmethod
+    def _reason(given: object) -> str:
+        """Return why something is asked for, as kept with an event; raises InvalidJob."""
+        text = plain(given)
+        if text is None or len(text) > LONGEST_REASON or not is_plain_text(text):
+            raise InvalidJob(f"reason is {shown(given)}; expected a string of at most {LONGEST_REASON:,} characters.")
         return text
 
 

@@ -48,6 +48,8 @@ class Options(TypedDict, total=False):
     max_attempts: int
     run_at: datetime | None
     timeout: float | timedelta | None
+    isolate: bool
+    force_kill_on_timeout: bool
     retry_delay: float | timedelta | None
     retry_backoff: str | bool
     retry_delay_max: float | timedelta | None

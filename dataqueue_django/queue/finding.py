@@ -8,7 +8,7 @@ from typing import Any
 from ..domain.asking import filter_from, job_id_from, page_after, page_limit, page_offset, status_from, tags_from
 from ..domain.explaining import Explanation, explain, questions
 from ..domain.filters import COUNTABLE, JobFilter, TagMatch
-from ..domain.records import Job, JobEvent, Kind, Worker
+from ..domain.records import CancelRequest, Job, JobEvent, Kind, Worker
 from ..exceptions import InvalidFilter, did_you_mean, shown
 from .aio import with_async_twins
 from .base import QueueBase
@@ -23,7 +23,7 @@ COUNTED = ("status", "queue", "job_type")
 
 @with_async_twins
 class Finding(QueueBase):
-    """`get_job`, `get_jobs` and its shorthands, `count_jobs`, `get_job_events`, `get_workers`, `explain_job`."""
+    """Jobs, counts of them, their events, and `get_workers`, `get_cancel_requests`, `explain_job`."""
 
     def get_job(self, job_id: int) -> Job | None:
         """Return the job with this id, or None (DataQueue "getJob")."""
@@ -98,6 +98,10 @@ class Finding(QueueBase):
         """Return the workers of this queue by ascending id, those that are gone as long as their rows are kept."""
         return self.store.find(Kind.WORKER)
 
+    def get_cancel_requests(self, job_ids: Iterable[int]) -> list[CancelRequest]:
+        """Return the requests to stop that stand for any of these running jobs, by ascending id of the job."""
+        return self.store.cancel_requests([job_id_from(job_id) for job_id in job_ids])
+
     def explain_job(self, job_id: int) -> Explanation | None:
         """Say why a job is where it is, above all why it does not run; None for an unknown id.
 
@@ -110,4 +114,7 @@ class Finding(QueueBase):
         if ids := questions(job, workers):
             counts = self.store.count(JobFilter(worker_ids=ids), by=("worker_id",))
             busy = {worker_id: n for (worker_id,), n in counts.items()}
-        return explain(job, workers, busy, now=self.store.now(), known=self.handlers.get(job.job_type) is not None)
+        requests = self.get_cancel_requests([job.id]) if job.worker_id is not None else []
+        request = requests[0] if requests else None
+        known = self.handlers.get(job.job_type) is not None
+        return explain(job, workers, busy, now=self.store.now(), known=known, request=request)

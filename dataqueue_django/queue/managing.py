@@ -5,6 +5,7 @@ Coming too late is normal: the methods return False and change nothing, unless t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ..announcing import announce, is_heard
@@ -12,11 +13,15 @@ from ..domain.asking import flag_from, job_id_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter
 from ..domain.lifecycle import Operation, refusal, state_of
-from ..domain.records import EventType
-from ..domain.steering import cancel, edit, edited_fields, retry
+from ..domain.records import EventType, JobStatus
+from ..domain.steering import ask_to_stop, cancel, edit, edited_fields, retry
 from ..exceptions import JobNotFound, JobStateError
 from .aio import with_async_twins
 from .base import QueueBase
+from .catching_up import see_to
+
+LOOKS = 3
+"""How often a job is looked at that changes between being looked at and being changed."""
 
 
 @with_async_twins
@@ -29,13 +34,28 @@ class Managing(QueueBase):
     changed since the transaction began to read makes PostgreSQL raise its serialization failure; nothing is done then.
     """
 
-    def cancel_job(self, job_id: int, *, actor: str = "", strict: bool | None = None) -> bool:
+    def cancel_job(
+        self,
+        job_id: int,
+        *,
+        abort_running: bool = False,
+        reason: str = "",
+        actor: str = "",
+        strict: bool | None = None,
+    ) -> bool:
         """Cancel a job that has not started, that waits, or that failed and would be tried again.
 
-        Returns whether it was cancelled (DataQueue "cancelJob"). A running job is left alone. The job is kept.
+        Returns whether it was cancelled (DataQueue "cancelJob"), or asked to stop. A running job is left alone, unless
+        `abort_running` is given: then its handler is asked to stop, the job is cancelled once it has, and it does not
+        run again; one whose handler completes it all the same is completed, and a last failure stays one. The job is
+        kept; `reason`, at most 1,000 characters, is kept with the event. Raises InvalidJob for another reason.
         """
-        id, who = job_id_from(job_id), self._actor(actor)
-        return self._steer(Operation.CANCEL, EventType.CANCELLED, id, cancel(id, actor=who), self._is_strict(strict))
+        id, who, why = job_id_from(job_id), self._actor(actor), self._reason(reason)
+        strict, aborts = self._is_strict(strict), flag_from("abort_running", abort_running)
+        item = cancel(id, actor=who, reason=why)
+        if aborts:
+            return self._cancel_or_stop(id, item, who, why, strict)
+        return self._steer(Operation.CANCEL, EventType.CANCELLED, id, item, strict)
 
     def retry_job(self, job_id: int, *, actor: str = "", strict: bool | None = None) -> bool:
         """Make a failed or cancelled job ready now, with at least one more attempt (DataQueue "retryJob").
@@ -79,10 +99,37 @@ class Managing(QueueBase):
             return True
         return self._too_late(Operation.DELETE_FORCED if force else Operation.DELETE, id, strict)
 
+    def _cancel_or_stop(self, job_id: int, item: Alternatives, who: str, why: str, strict: bool) -> bool:
+        """Ask a running job to stop, or cancel one that does not run; one that is just changing is looked at again."""
+        for _ in range(LOOKS):
+            claim_seq = self._running_as(job_id)
+            event, asked = EventType.CANCELLED, item
+            if claim_seq is not None:
+                event, asked = EventType.CANCEL_REQUESTED, ask_to_stop(job_id, claim_seq, actor=who, reason=why)
+            if self._applied(event, job_id, asked):
+                if claim_seq is not None:
+                    self.store.on_commit(partial(self._request_is_visible, job_id, claim_seq))
+                return True
+        return self._too_late(Operation.CANCEL_RUNNING, job_id, strict)
+
+    def _running_as(self, job_id: int) -> int | None:
+        """The `claim_seq` of a job that runs; None for one that does not."""
+        found = self.store.values(JobFilter(ids=(job_id,), statuses=(JobStatus.PROCESSING,)), ("claim_seq",))
+        return int(found[0][0]) if found else None
+
+    def _request_is_visible(self, job_id: int, claim_seq: int) -> None:
+        """Let workers look; and see to a job that left its worker while the request was not visible yet."""
+        self.notifier.publish()
+        see_to(self.store, job_id, claim_seq)
+
     def _steer(self, operation: Operation, event: EventType, job_id: int, item: Alternatives, strict: bool) -> bool:
+        return self._applied(event, job_id, item) or self._too_late(operation, job_id, strict)
+
+    def _applied(self, event: EventType, job_id: int, item: Alternatives) -> bool:
+        """Commit what was asked of a job, and tell of it; returns whether it was in a state for it."""
         [answer] = self.store.commit([item])
         if not answer.applied:
-            return self._too_late(operation, job_id, strict)
+            return False
         if is_heard(event):
             for job_type, queue in self.store.values(JobFilter(ids=(job_id,)), ("job_type", "queue")):
                 announce(self.store, event, job_id=job_id, job_type=job_type, queue=queue)

@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from ..announcing import announce, facts_of
+from ..announcing import announcer
 from ..domain.asking import amount, flag_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter, Order
 from ..domain.records import Job, Kind
-from ..domain.transitions import Execution, take_away
+from ..domain.transitions import Execution, or_cancelled, take_away
 from .aio import with_async_twins
 from .base import QueueBase
-from .taking_back import LOT, expire_silent, take_back, without_worker
+from .taking_back import LOT, expire_silent, take_back, tell_of_taking, without_worker
 
 MOST_MINUTES = 60 * 24 * 365
 
@@ -78,13 +78,12 @@ class Reclaiming(QueueBase):
             last, now = jobs[-1].id, self.store.now()
             stuck = [job for job in jobs if _held_for(job, now) > max(patience, _timeout(job))]
             items: list[Alternatives] = [
-                (take_away(Execution.of(job), held_for=_held_for(job, now).total_seconds()),) for job in stuck
+                or_cancelled((take_away(Execution.of(job), held_for=_held_for(job, now).total_seconds()),))
+                for job in stuck
             ]
-            for job, (change,), answer in zip(stuck, items, self.store.commit(items), strict=True):
-                if answer.applied and change.event is not None:
-                    total += 1
-                    facts = {"attempt": job.attempts, "worker": job.locked_by, **facts_of(change)}
-                    announce(self.store, change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)
+            for job, item, answer in zip(stuck, items, self.store.commit(items), strict=True):
+                total += answer.applied
+                tell_of_taking(announcer(self.store), job, item, answer)
         self._wake(total)
         return total
 

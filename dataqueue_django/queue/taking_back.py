@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from ..announcing import Announce, announcer, facts_of
-from ..domain.changes import Alternatives
+from ..domain.changes import Alternatives, Committed
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import PeerWatch, expire
 from ..domain.records import Job, Kind, Worker
 from ..domain.retry import Backoff
-from ..domain.transitions import CRASH_LIMIT, Execution, reclaim, release
+from ..domain.transitions import CRASH_LIMIT, Execution, or_cancelled, reclaim, release
 from ..logs import worker as logger
 from ..stores import Store
 
@@ -51,22 +51,29 @@ def take_back(
 ) -> int:
     """Take back the jobs of a worker whose row has expired and return how many; for a bounded time.
 
-    Jobs that had begun are charged with an attempt and a crash, the others with nothing.
+    Jobs that had begun are charged with an attempt and a crash, the others with nothing. Those that somebody asked to
+    stop are cancelled.
     """
     announce = announce or announcer(store)
     until, total = time.monotonic() + SECONDS, 0
     while jobs := store.query(JobFilter(worker_ids=(worker_id,)), order=Order.OLDEST, limit=LOT):
         items = [_taken_back(job, begun, crash_limit) for job in jobs]
         results = store.commit(items, wait=False)
-        for job, (change,), result in zip(jobs, items, results, strict=True):
-            if result.applied and change.event is not None:
-                facts = {"attempt": job.attempts, "worker": job.locked_by, **facts_of(change)}
-                announce(change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)
+        for job, item, result in zip(jobs, items, results, strict=True):
+            tell_of_taking(announce, job, item, result)
         moved = sum(result.applied for result in results)
         total += moved
         if not moved or time.monotonic() > until:
             break
     return total
+
+
+def tell_of_taking(announce: Announce, job: Job, item: Alternatives, result: Committed) -> None:
+    """Announce what became of a job that was to be taken from its worker, if anything did."""
+    change = None if result.choice is None else item[result.choice]
+    if change is not None and change.event is not None:
+        facts = {"attempt": job.attempts, "worker": job.locked_by, **facts_of(change)}
+        announce(change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)
 
 
 def expire_silent(store: Store, suspects: Collection[int]) -> set[int]:
@@ -102,7 +109,7 @@ def expire_silent(store: Store, suspects: Collection[int]) -> set[int]:
 def _taken_back(job: Job, begun: Begun, crash_limit: int) -> Alternatives:
     run = Execution.of(job)
     if not begun(job.id, job.claim_seq):
-        return (release(run, why="worker_lost"),)
+        return or_cancelled((release(run, why="worker_lost"),))
     spread = random.random()
     delay = Backoff.of(job).seconds_after(job.crash_count + 1, spread)
-    return (reclaim(run, crash_limit=crash_limit, backoff=delay),)
+    return or_cancelled((reclaim(run, crash_limit=crash_limit, backoff=delay),))

@@ -6,7 +6,7 @@ Rules that hold for all of them, and that `testing.contract` checks:
 2. Claim order is priority descending, position, ready_at, id, over everything that is due.
 3. Times: `now=None` is the store's own clock in that statement; tests pass a value.
 4. Stores raise for broken input or a broken connection only. "Somebody else was faster" is an answer, not an error.
-5. Records are locked in one order: workers, tokens, jobs, each by ascending id.
+5. Records are locked in one order: workers, tokens, jobs, requests to cancel, each by ascending id.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..domain.backlog import Backlog
 from ..domain.changes import Alternatives, Committed
 from ..domain.filters import EVERYTHING, JobFilter, Order
 from ..domain.records import (
+    CancelRequest,
     Claim,
     ClaimedJob,
     Inserted,
@@ -211,6 +212,19 @@ class Store(ABC):
     @abstractmethod
     def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
         """Return up to `limit` tokens whose `due_at` has come, the longest due first."""
+
+    # -- requests to cancel
+
+    @abstractmethod
+    def cancel_requests(self, jobs: Collection[int]) -> list[CancelRequest]:
+        """Return the requests to cancel that stand for any of these jobs, by ascending id: one read by key."""
+
+    @abstractmethod
+    def stray_requests(self, *, jobs: Collection[int] = (), limit: int = 1000) -> list[CancelRequest]:
+        """Return up to `limit` requests whose execution is over, by ascending id; of these jobs only, if any are given.
+
+        Their job is in another execution, or in none, or gone.
+        """
 
     # -- rates
 

@@ -18,10 +18,12 @@ from ..domain.changes import (
     Change,
     Committed,
     Need,
+    Owned,
     apply_change,
     dated,
     guard_holds,
     put_of,
+    speaking_for,
     walk,
 )
 from ..domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order
@@ -30,6 +32,7 @@ from ..domain.rates import Bucket
 from ..domain.rates import take as take_permits
 from ..domain.records import (
     JSON,
+    CancelRequest,
     Claim,
     ClaimedJob,
     EventType,
@@ -65,6 +68,7 @@ class MemoryStore(Store):
         self._jobs: dict[int, Job] = {}
         self._workers: dict[int, Worker] = {}
         self._tokens: dict[str, Token] = {}
+        self._requests: dict[int, CancelRequest] = {}
         self._steps: dict[tuple[int, StepKind, str], Step] = {}
         self._logs: list[JobLog] = []
         self._events: list[JobEvent] = []
@@ -106,6 +110,7 @@ class MemoryStore(Store):
             }
             for id in doomed:
                 self._keys.pop(self._jobs.pop(id).idempotency_key or "", None)
+                self._requests.pop(id, None)
             self._events = [event for event in self._events if event.job_id not in doomed]
             self._logs = [line for line in self._logs if line.job_id not in doomed]
             self._steps = {key: step for key, step in self._steps.items() if step.job_id not in doomed}
@@ -270,6 +275,18 @@ class MemoryStore(Store):
             due.sort(key=lambda token: (token.due_at, token.id))
             return [_copy(token) for token in due[:limit]]
 
+    def cancel_requests(self, jobs: Collection[int]) -> list[CancelRequest]:
+        """See Store.cancel_requests."""
+        with self._lock:
+            return [self._requests[id] for id in sorted(set(jobs)) if id in self._requests]
+
+    def stray_requests(self, *, jobs: Collection[int] = (), limit: int = 1000) -> list[CancelRequest]:
+        """See Store.stray_requests."""
+        with self._lock:
+            found = self.cancel_requests(jobs or self._requests)
+            seqs = {id: job.claim_seq for id, job in self._jobs.items()}
+            return [request for request in found if seqs.get(request.id) != request.claim_seq][:limit]
+
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """See Store.take."""
         with self._lock:
@@ -282,7 +299,7 @@ class MemoryStore(Store):
     def _all_or_nothing(self) -> Iterator[None]:
         """Hold the lock; what was done is undone if it ends in an exception."""
         with self._lock:
-            names = ("_jobs", "_workers", "_tokens", "_steps", "_logs", "_events", "_keys")
+            names = ("_jobs", "_workers", "_tokens", "_requests", "_steps", "_logs", "_events", "_keys")
             before = {name: copy(getattr(self, name)) for name in names}
             try:
                 yield
@@ -340,6 +357,8 @@ class MemoryStore(Store):
         updates = None if job is None else apply_change(_View(job), change, now)
         if job is None or updates is None:
             return False, None
+        if change.as_asked:
+            change = speaking_for(change, _View(self._requests[job.id]))
         spawned = self._insert(change.spawn, now).id if change.spawn else None
         if change.link:
             updates[change.link] = spawned
@@ -347,6 +366,8 @@ class MemoryStore(Store):
         self._jobs[job.id] = changed
         for record in put_of(change, now, spawned):
             self._put_owned(deepcopy(record))
+        if change.withdraw:
+            self._requests.pop(job.id, None)
         if change.event:
             self._log(changed, change.event, now, job.claim_seq, change.metadata, change.actor)
         return True, spawned
@@ -358,6 +379,8 @@ class MemoryStore(Store):
         if record is None or updates is None:
             return False
         side[change.id] = replace(record, **deepcopy(updates))
+        if change.withdraw:
+            self._requests.pop(int(change.id), None)
         return True
 
     def _is_met(self, need: Need, now: datetime) -> bool:
@@ -365,13 +388,16 @@ class MemoryStore(Store):
         return found is not None and guard_holds(_View(found), need.guard, now)
 
     def _side(self, kind: Kind) -> dict[Any, Any]:
-        return self._tokens if kind is Kind.TOKEN else self._workers
+        sides: dict[Kind, dict[Any, Any]] = {Kind.TOKEN: self._tokens, Kind.CANCEL: self._requests}
+        return sides.get(kind, self._workers)
 
-    def _put_owned(self, record: Step | JobLog | Token) -> None:
+    def _put_owned(self, record: Owned) -> None:
         if isinstance(record, Step):
             self._steps[record.job_id, record.kind, record.name] = record
         elif isinstance(record, Token):
             self._tokens[record.id] = record
+        elif isinstance(record, CancelRequest):
+            self._requests[record.id] = record
         else:
             self._logs.append(replace(record, id=next(self._log_ids)))
             mine = [line.id for line in self._logs if line.job_id == record.job_id]

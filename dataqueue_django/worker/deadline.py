@@ -31,6 +31,7 @@ class Deadline:
         self._lock = RLock()
         self._at: float | None = None
         self._callback: Callback | None = None
+        self._answer_within = ANSWER_WITHIN
         self._asked_until: float | None = None
         self._moved: tuple[float, str] | None = None
         self._is_over = False
@@ -52,7 +53,7 @@ class Deadline:
 
         Nothing happens to an execution without a deadline, or after it. Raises InvalidTimeout.
         """
-        length = self._timeout if seconds is None else _length("prolong()", seconds)
+        length = self._timeout if seconds is None else checked_length("prolong()", seconds)
         with self._lock:
             if self._at is None or length is None or self._is_over:
                 return False
@@ -62,12 +63,14 @@ class Deadline:
             self._tell()
         return True
 
-    def on_timeout(self, callback: Any) -> None:
-        """Ask `callback` when the deadline is reached, instead of the one before; None asks nobody."""
-        if callback is not None and (not callable(callback) or inspect.iscoroutinefunction(callback)):
-            raise InvalidTimeout(f"on_timeout() got {shown(callback)}; expected a function without parameters.")
+    def on_timeout(self, callback: Any, *, within: float = ANSWER_WITHIN) -> None:
+        """Ask `callback` when the deadline is reached, instead of the one before; None asks nobody.
+
+        It has `within` seconds to answer.
+        """
+        callback = checked_callback(callback)
         with self._lock:
-            self._callback = callback
+            self._callback, self._answer_within = callback, within
 
     def has_passed(self, now: float) -> bool:
         """Return whether the time is up, and the callback, if there is one, has not asked for more.
@@ -83,7 +86,7 @@ class Deadline:
             if self._callback is None:
                 self._is_over = True
                 return True
-            self._asked_until = now + ANSWER_WITHIN
+            self._asked_until = now + self._answer_within
             Thread(target=self._ask, args=(self._callback,), name="dataqueue-on-timeout", daemon=True).start()
             return False
 
@@ -100,7 +103,7 @@ class Deadline:
 
     def _ask(self, callback: Callback) -> None:
         try:
-            more = _wanted(callback())
+            more = wanted(callback())
         except BaseException:
             logger.exception("a callback of on_timeout() gave no answer; the deadline stands")
             more = None
@@ -118,17 +121,24 @@ class Deadline:
             self._tell()
 
 
-def _wanted(given: Any) -> float | None:
+def checked_callback(given: Any) -> Callback | None:
+    """Return what `on_timeout` was given; raises InvalidTimeout for what cannot be asked."""
+    if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+        raise InvalidTimeout(f"on_timeout() got {shown(given)}; expected a function without parameters.")
+    return given  # type: ignore[no-any-return]
+
+
+def wanted(given: Any) -> float | None:
     """Return for how long a callback wants to go on; None, zero and less mean that it does not."""
     if inspect.iscoroutine(given):
         given.close()
     number = given.total_seconds() if isinstance(given, timedelta) else given
     if number is None or (isinstance(number, int | float) and number <= 0):
         return None
-    return _length("the callback of on_timeout()", number)
+    return checked_length("the callback of on_timeout()", number)
 
 
-def _length(what: str, given: Any) -> float:
+def checked_length(what: str, given: Any) -> float:
     """Return a length of time in seconds; raises InvalidTimeout."""
     number = given.total_seconds() if isinstance(given, timedelta) else given
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= LONGEST:

@@ -149,18 +149,20 @@ class Finisher:
                 self._postpone(out)
                 continue
             settled.add(out)
-            if result.applied or (out.unsure and self._was_stored(out)):
-                self._tell(out, result.choice or 0)
+            choice = result.choice if result.applied else self._stored_choice(out)
+            if choice is not None:
+                self._tell(out, choice)
             else:
                 logger.info("job %d was lost: execution %d no longer owns it", out.job.id, out.job.claim_seq)
             if self._begun is not None:
                 self._begun.end(out.job.id, out.job.claim_seq)
         self._outgoing = [out for out in self._outgoing if out not in settled]
 
-    def _was_stored(self, out: Outgoing) -> bool:
-        """Whether a call whose answer never came had stored this outcome: then the job has our own event."""
-        event = self._store.outcome_of(out.job.id, out.job.claim_seq)
-        return event is not None and event.event_type in {change.event for change in out.item}
+    def _stored_choice(self, out: Outgoing) -> int | None:
+        """Which alternative a call whose answer never came had stored, as the job's own event tells; None for none."""
+        event = self._store.outcome_of(out.job.id, out.job.claim_seq) if out.unsure else None
+        stored = None if event is None else event.event_type
+        return next((n for n, change in enumerate(out.item) if stored and change.event is stored), None)
 
     @staticmethod
     def _mark_unsure(batch: Iterable[Outgoing]) -> None:

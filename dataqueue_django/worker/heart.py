@@ -63,6 +63,11 @@ class Heart:
         with self._lock:
             return self._lease.must_stop(time.monotonic())
 
+    def lease_is_over(self) -> bool:
+        """Return whether the lease has ended: what can be stopped by force is stopped then."""
+        with self._lock:
+            return self._lease.is_over(time.monotonic())
+
     def unbroken_since(self) -> float:
         """Return since when (monotonic seconds) no renewal has failed for long."""
         with self._lock:

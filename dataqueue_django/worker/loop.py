@@ -16,24 +16,27 @@ from queue import Empty, SimpleQueue
 from ..announcing import is_heard
 from ..domain.changes import Alternatives
 from ..domain.records import Claim, ClaimedJob, EventType
-from ..domain.transitions import Execution, release
+from ..domain.transitions import Execution, or_cancelled, release
 from ..exceptions import JobStateError
 from ..logs import worker as logger
 from ..queue.base import QueueBase
 from . import mail
 from .announcer import HURRIED, LAST_RECEIVERS, Announcer
 from .begun import BegunTable
+from .cancelling import Cancelling
 from .claiming import Claiming
 from .coroutines import EventLoopThread
 from .ending import Ending
 from .finishing import Finisher
 from .heart import Heart
+from .isolation.isolated_run import IsolatedRunner
+from .isolation.pool import Children
 from .keeping_lines import bridge
 from .leaving import Leaving
 from .mail import ExitCode
 from .membership import Membership
 from .options import ProcessorOptions
-from .outcomes import bringing_along, change_for, timed_out
+from .outcomes import Cancelled, bringing_along, change_for, timed_out
 from .reporting import Reporting
 from .running import Runner
 from .signal import AbortReason
@@ -58,7 +61,7 @@ class WorkerLoop:
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
         self.options = options or ProcessorOptions()
-        self.settings = queue.settings.worker
+        self.settings = self.options.over(queue.settings.worker)
         self.label = self.options.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self._store = queue.store
         self._mail: SimpleQueue[mail.Letter] = SimpleQueue()
@@ -71,7 +74,19 @@ class WorkerLoop:
             on_expired=lambda worker_id: self._mail.put(mail.Expired(worker_id)),
             on_wake=lambda: self._mail.put(mail.Wake()),
         )
-        self._runner = Runner(queue, self._slots, begun, must_stop=self._heart.must_stop, post=self._mail.put)
+        self._children = Children(queue.alias, self.settings, self._slots.size)
+        isolated = IsolatedRunner(
+            self._children, self.settings.crash_limit, self.settings.cancel_grace, self._heart.lease_is_over
+        )
+        self._runner = Runner(
+            queue,
+            self._slots,
+            begun,
+            isolated=isolated,
+            isolates=self.settings.isolates,
+            must_stop=self._heart.must_stop,
+            post=self._mail.put,
+        )
         self._threads = HandlerThreads(self._slots, self._runner.run_in_thread)
         self._loop = EventLoopThread(self._slots, self._runner.run_on_loop)
         self._slots.on_async = self._loop.poke
@@ -87,6 +102,7 @@ class WorkerLoop:
         self._wedge = WedgeWatch(self._slots, self.settings.wedged_after, is_supervised=begun is not None)
         self._session = self._store.private_session()
         self._open: set[Run] = set()
+        self._cancelling = Cancelling(self._store, self._open, self.settings, lambda: self._heart.hears)
         self._alone: Run | None = None
         self._reap_at = 0.0
         self._unsure = False
@@ -139,12 +155,15 @@ class WorkerLoop:
         try:
             with self._session:
                 self._threads.start()
+                if self.settings.isolate or self.settings.isolate_queues:
+                    self._children.warm_up(self._slots.size)
                 while self._ending.code is None:
                     self._turn()
                     self._read_mail()
                 self._wind_up(self._ending.code)
         finally:
             self._slots.close()
+            self._children.close()
             self._heart.stop()
             self._threads.join()
             if self.settings.job_logs:
@@ -155,6 +174,7 @@ class WorkerLoop:
     def _turn(self) -> None:
         """One round: what time brings, then the store, then whether this is the end."""
         self._pass_deadlines()
+        self._leave_the_deaf()
         if time.monotonic() >= self._not_before:
             self._carefully(self._talk_to_store)
         self._look_for_the_end()
@@ -174,6 +194,8 @@ class WorkerLoop:
             self._unsure = not self._membership.release_unknown(self._known())
         self._look_after_others()
         self._return_unstarted()
+        if not self._heart.must_stop():
+            self._cancelling.look()
         self._reporting.save(self._open)
         claim = self._next_claim()
         if claim is not None or self._finisher.due_at <= time.monotonic():
@@ -269,6 +291,16 @@ class WorkerLoop:
                 run.abort(AbortReason.TIMEOUT)
                 self._close(run, change_for(run.job, timed_out(run.job, run.handler), run.context))
 
+    def _leave_the_deaf(self) -> None:
+        """Cancel the jobs whose handlers do not stop although somebody asked; a thread keeps its slot until it returns.
+
+        Those in children are cancelled by the thread that stands for them, once they are dead.
+        """
+        for run in self._cancelling.deaf():
+            if self._slots.decide(run):
+                run.abort(AbortReason.CANCELLED)
+                self._close(run, change_for(run.job, Cancelled(), run.context))
+
     def _give_back_unstarted(self, run: Run, why: str) -> None:
         self._claiming.returned(1)
         self._close(run, _release(run.job, why))
@@ -318,6 +350,7 @@ class WorkerLoop:
                 self._reporting.add(run)
             case mail.Wake():
                 self._claiming.woken()
+                self._cancelling.woken()
             case mail.Expired(worker_id):
                 self._lose_everything(worker_id)
             case mail.Stop(within):
@@ -333,6 +366,8 @@ class WorkerLoop:
         stale = self._heart.must_stop()
         store = [self._finisher.due_at, now + STALE_LOOK if stale else self._reap_at]
         store.append(self._reporting.due_at)
+        if not stale:
+            store.append(self._cancelling.due_at())
         if self._slots.held() and not self.options.once:
             store.append(now + self.settings.hold / 2)
         if self._ending.stop_at is None and not stale and not self._runs_alone():
@@ -341,6 +376,7 @@ class WorkerLoop:
         if self._ending.stop_at is not None:
             moments.append(self._ending.stop_at)
         moments += [at for run in self._slots.running() if not run.decided and (at := run.deadline.look_at)]
+        moments.append(self._cancelling.deaf_at())
         return max(0.0, min(moments) - now)
 
     def _is_done(self) -> bool:
@@ -391,6 +427,7 @@ class WorkerLoop:
                 self.cut_off += 1
                 run.abort(AbortReason.SHUTDOWN)
                 self._close(run, _release(run.job, "shutdown"))
+        self._children.close()  # before their jobs are anybody's
         self._open_all(self._next_letter(0.0))  # outcomes that were posted meanwhile
         self._ending.now(code)
         self._heart.stop()
@@ -404,4 +441,4 @@ class WorkerLoop:
 
 
 def _release(job: ClaimedJob, why: str) -> Alternatives:
-    return (release(Execution.of(job), why=why),)
+    return or_cancelled((release(Execution.of(job), why=why),))

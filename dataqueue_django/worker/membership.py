@@ -12,7 +12,7 @@ from ..domain.changes import Alternatives, Verdict
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import expire, stop
 from ..domain.records import Kind, Worker
-from ..domain.transitions import Execution, release
+from ..domain.transitions import Execution, or_cancelled, release
 from ..stores import Store
 from .begun import BegunTable
 from .heart import Heart
@@ -79,7 +79,9 @@ class Membership:
         """
         mine = self._store.query(JobFilter(worker_ids=(self.id,)), order=Order.OLDEST, limit=1000)
         items: list[Alternatives] = [
-            (release(Execution.of(job), why="unknown_commit"),) for job in mine if (job.id, job.claim_seq) not in known
+            or_cancelled((release(Execution.of(job), why="unknown_commit"),))
+            for job in mine
+            if (job.id, job.claim_seq) not in known
         ]
         return all(result.verdict is not Verdict.BUSY for result in self._store.commit(items, wait=False))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from ..conf import WorkerSettings
 from ..domain.options import name as checked_name
 from ..exceptions import ConfigurationError, InvalidJob, did_you_mean, shown
 from ..handlers import Registry
@@ -22,7 +23,7 @@ class ProcessorOptions:
 
     It works until it is stopped; with `burst` until nothing is left to do, with `max_jobs` until it has worked on so
     many, with `once` until the first batch it claims has ended. One that is not `patient` gives up when it cannot reach
-    its store before its first claim was answered.
+    its store before its first claim was answered. One that `isolate`s runs every handler in a child process.
     """
 
     worker_id: str | None = None
@@ -36,14 +37,29 @@ class ProcessorOptions:
     once: bool = False
     max_jobs: int | None = None
     patient: bool = True
+    isolate: bool | None = None
 
     @property
     def is_burst(self) -> bool:
         """Whether the worker ends when nothing is left to do."""
         return self.burst or self.once
 
+    def over(self, settings: WorkerSettings) -> WorkerSettings:
+        """Return the alias' settings with what these options say instead."""
+        return settings if self.isolate is None else replace(settings, isolate=self.isolate)
 
-GIVEN = ("worker_id", "queues", "exclude_queues", "job_types", "batch_size", "concurrency", "poll_interval", "on_error")
+
+GIVEN = (
+    "worker_id",
+    "queues",
+    "exclude_queues",
+    "job_types",
+    "batch_size",
+    "concurrency",
+    "poll_interval",
+    "isolate",
+    "on_error",
+)
 """The options of `create_processor`."""
 
 
@@ -119,6 +135,13 @@ def seconds(option: str, value: Any, least: float = SHORTEST_POLL, most: float =
     return float(number)
 
 
+def yes_or_no(option: str, value: Any) -> bool:
+    """Return a choice."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{option} is {shown(value)}; expected True or False.")
+    return value
+
+
 READ: Mapping[str, Callable[[str, Any], Any]] = {
     "worker_id": label,
     "queues": names,
@@ -127,6 +150,7 @@ READ: Mapping[str, Callable[[str, Any], Any]] = {
     "batch_size": whole(MOST_CLAIMED),
     "concurrency": whole(MOST_SLOTS),
     "poll_interval": seconds,
+    "isolate": yes_or_no,
     "max_jobs": whole(MOST_JOBS),
 }
 """How each option is read: (its name for the reader, what was given) → its value, or ConfigurationError."""

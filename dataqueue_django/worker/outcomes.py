@@ -11,7 +11,19 @@ from datetime import timedelta
 from ..domain.changes import Alternatives, Change
 from ..domain.records import JSON, ClaimedJob, FailureReason
 from ..domain.retry import Backoff
-from ..domain.transitions import UNSET, Execution, Fault, complete, fail, park, release, snooze
+from ..domain.transitions import (
+    UNSET,
+    Execution,
+    Fault,
+    complete,
+    fail,
+    or_cancelled,
+    park,
+    reclaim,
+    release,
+    snooze,
+    stopped,
+)
 from ..domain.waits import Wait
 from ..exceptions import (
     GiveUp,
@@ -79,6 +91,20 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The handler stopped, or was stopped, because somebody asked that its job is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The process of the handler died, in the way that `message` says; `delay` is for the second crash on."""
+
+    message: str
+    crash_limit: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
     """The handler waits."""
 
@@ -92,14 +118,22 @@ class Finished:
     change: Change
 
 
-Ending = Completed | Failed | Snoozed | Released | Parked
+Ending = Completed | Failed | Snoozed | Released | Cancelled | Crashed | Parked
 Outcome = Ending | Finished
 
 
 def change_for(job: ClaimedJob, outcome: Ending, context: BaseContext) -> Alternatives:
-    """Return what to commit for an outcome, with the latest progress and the lines of the log that are not stored."""
+    """Return what to commit for an outcome, with the latest progress and the lines of the log that are not stored.
+
+    A job that would run again is cancelled instead, if somebody has asked for that by then.
+    """
     report = context.reports.final()
-    return bringing_along(_change_for(Execution.of(job), outcome, report.progress), report)
+    return bringing_along(or_cancelled(_change_for(Execution.of(job), outcome, report.progress)), report)
+
+
+def not_begun(asked: AbortReason | None) -> Outcome:
+    """Return how an execution ends whose handler must not start: `asked` says why, None that the lease is in doubt."""
+    return Cancelled() if asked is AbortReason.CANCELLED else Released(AbortReason.LEASE_LOST.value)
 
 
 def bringing_along(item: Alternatives, report: Report) -> Alternatives:
@@ -119,6 +153,10 @@ def _change_for(run: Execution, outcome: Ending, progress: dict[str, JSON] | Non
             return (snooze(run, seconds, progress=progress),)
         case Released(why):
             return (release(run, why=why),)
+        case Cancelled():
+            return stopped(run, progress=progress)
+        case Crashed(message, crash_limit, delay):
+            return (reclaim(run, crash_limit=crash_limit, backoff=delay, message=message, progress=progress),)
         case Parked(wait):
             return park(run, wait, progress=progress)
 
@@ -170,16 +208,16 @@ def outcome_of_error(
 def _judged(error: BaseException, job: ClaimedJob, handler: Handler | None, abort: AbortReason | None) -> Outcome:
     if isinstance(error, Snooze) and (seconds := _seconds(error.delay)) is not None:
         return Snoozed(seconds)
-    stopped = _stopped_by(error, abort)
-    if stopped is not None:
-        return Released(stopped.value)
+    why = _stopped_by(error, abort)
+    if why is not None:
+        return Cancelled() if why is AbortReason.CANCELLED else Released(why.value)
     if isinstance(error, LeaseLost):
         return Released(AbortReason.LEASE_LOST.value)
     return Failed(fault_of(error, _reason(error, handler, abort)), _retry_in(error, job, handler), error)
 
 
 def _stopped_by(error: BaseException, abort: AbortReason | None) -> AbortReason | None:
-    """Return why the handler was cut off, if it was for reasons that are not the job's own.
+    """Return why the handler was cut off, if it was for reasons that are not its own.
 
     What raise_if_aborted() saw counts, even if the lease has been renewed since.
     """
@@ -187,7 +225,7 @@ def _stopped_by(error: BaseException, abort: AbortReason | None) -> AbortReason 
         abort = AbortReason(error.reason)
     elif not isinstance(error, asyncio.CancelledError):
         return None
-    return abort if abort in (AbortReason.SHUTDOWN, AbortReason.LEASE_LOST) else None
+    return None if abort is AbortReason.TIMEOUT else abort
 
 
 def fault_of(error: BaseException, reason: FailureReason) -> Fault:

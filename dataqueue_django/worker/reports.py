@@ -104,6 +104,17 @@ class Reports:
         with self._lock:
             return self._take(True)
 
+    def receive(self, report: Report) -> None:
+        """Add what was reported elsewhere, after all that is here."""
+        with self._lock:
+            first = self._is_empty()
+            self._lines += report.lines
+            self._written += len(report.lines)
+            if report.progress is not None:
+                self._progress, self._unsaved = report.progress, True
+            wanted = first and not self._is_empty()
+        self._wake(wanted)
+
     def give_back(self, report: Report) -> None:
         """Undo a taking: it could not be stored."""
         with self._lock:

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable
 
 from ..domain.records import ClaimedJob
+from ..handlers import Handler
 from ..logs import handler_error
 from ..queue.base import QueueBase
 from . import mail
 from .begun import BegunTable
 from .context import AsyncJobContext, JobContext
 from .executor import run_async, run_sync
-from .outcomes import Failed, Finished, Outcome, Released, change_for
-from .signal import AbortSignal
+from .isolation.isolated_run import IsolatedRunner
+from .outcomes import Failed, Finished, Outcome, change_for, not_begun
+from .signal import AbortReason, AbortSignal
 from .slots import Run, Slots
 
 
@@ -26,12 +28,16 @@ class Runner:
         slots: Slots,
         begun: BegunTable | None,
         *,
+        isolated: IsolatedRunner,
+        isolates: Callable[[str], bool],
         must_stop: Callable[[], bool],
         post: Callable[[mail.Letter], None],
     ) -> None:
         self._queue = queue
         self._slots = slots
         self._begun = begun
+        self._isolated = isolated
+        self._isolates = isolates
         self._must_stop = must_stop
         self._post = post
 
@@ -40,23 +46,36 @@ class Runner:
         handler, signal = self._queue.handlers.get(job.job_type), AbortSignal(self._must_stop)
         kind = AsyncJobContext if handler is not None and handler.is_async else JobContext
         context = kind(self._queue, job, signal, lambda: self._post(mail.Reported(run)))
-        run: Run = Run(job, handler, signal, context)
+        run: Run = Run(job, handler, signal, context, isolated=self._is_isolated(job, handler))
         return run
 
     def run_in_thread(self, run: Run) -> None:
         """Call a sync handler in this thread and post its outcome."""
-        self._end(run, run_sync(run.job, run.handler, run.context) if self._begin(run) else Released("lease_lost"))
+        if run.isolated:
+            self._isolated.run(run, lambda: self._begin(run), lambda outcome: self._end(run, outcome))
+        else:
+            self._end(run, self._run_here(run))
 
     async def run_on_loop(self, run: Run) -> None:
         """Call an async handler on this event loop and post its outcome."""
         if run.handler is not None and self._begin(run):
             self._end(run, await run_async(run.job, run.handler, run.context))
         else:
-            self._end(run, Released("lease_lost"))
+            self._end(run, not_begun(run.signal.asked))
+
+    def _run_here(self, run: Run) -> Outcome:
+        if self._begin(run):
+            return run_sync(run.job, run.handler, run.context)
+        return not_begun(run.signal.asked)
+
+    def _is_isolated(self, job: ClaimedJob, handler: Handler | None) -> bool:
+        """Whether the job, its handler or this worker asks for a process of its own."""
+        by_handler = handler is not None and handler.isolates
+        return job.isolate or by_handler or self._isolates(job.queue)
 
     def _begin(self, run: Run) -> bool:
-        """Note that a handler starts; refused while this worker may not act for its jobs."""
-        if self._must_stop():
+        """Note that a handler starts; refused while this worker may not act for its jobs, or when nobody wants it."""
+        if self._must_stop() or run.signal.asked is AbortReason.CANCELLED:
             return False
         if self._begun is not None:
             self._begun.begin(run.job.id, run.job.claim_seq)
@@ -69,7 +88,7 @@ class Runner:
         """Post a handler's outcome, unless its deadline has decided already."""
         run.ended_at = time.monotonic()
         if isinstance(outcome, Failed) and outcome.error is not None and not run.decided:
-            _log_error(run.job, outcome, outcome.error)
+            log_failure(run.job, outcome, outcome.error)
         letter: mail.Letter
         if isinstance(outcome, Finished):
             letter = mail.Finished(run, (outcome.change,))
@@ -78,6 +97,7 @@ class Runner:
         self._slots.decide(run, lambda: self._post(letter))
 
 
-def _log_error(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
+def log_failure(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
+    """Log what a handler raised, with the job."""
     final = outcome.retry_in is None or job.attempts >= job.max_attempts
     handler_error(error, job_id=job.id, job_type=job.job_type, attempt=job.attempts, final=final)

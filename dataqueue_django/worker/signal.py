@@ -20,6 +20,7 @@ class AbortReason(StrEnum):
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease_lost"
+    CANCELLED = "cancelled"
 
 
 class AbortSignal:
@@ -32,12 +33,24 @@ class AbortSignal:
     def __init__(self, lease_is_stale: Callable[[], bool] = lambda: False) -> None:
         self._event = Event()
         self._reason: AbortReason | None = None
+        self.asked_at: float | None = None
+        """When `abort` was first called, in monotonic seconds."""
         self._lease_is_stale = lease_is_stale
 
     @property
     def aborted(self) -> bool:
         """Whether the handler should stop."""
         return self.reason is not None
+
+    @property
+    def asked(self) -> AbortReason | None:
+        """Why `abort` was called, or None: whatever the lease looks like."""
+        return self._reason
+
+    def ignored_for(self, grace: float) -> bool:
+        """Return whether somebody asked `grace` seconds ago or earlier that the job is cancelled."""
+        asked_at = self.asked_at if self._reason is AbortReason.CANCELLED else None
+        return asked_at is not None and time.monotonic() >= asked_at + grace
 
     @property
     def reason(self) -> AbortReason | None:
@@ -72,5 +85,5 @@ class AbortSignal:
     def abort(self, reason: AbortReason) -> None:
         """Set the signal; the first reason stays."""
         if self._reason is None:
-            self._reason = reason
+            self._reason, self.asked_at = reason, time.monotonic()
         self._event.set()

@@ -34,6 +34,7 @@ class Run:
     began_at: float | None = None
     ended_at: float | None = None
     decided: bool = False
+    isolated: bool = False
     cancel: Callable[[], None] | None = None
 
     @property
@@ -43,8 +44,8 @@ class Run:
 
     @property
     def is_async(self) -> bool:
-        """Whether the handler runs on the event loop."""
-        return self.handler is not None and self.handler.is_async
+        """Whether the handler runs on the event loop of this process."""
+        return not self.isolated and self.handler is not None and self.handler.is_async
 
     @property
     def seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""What every worker does for the others: notices the dead, takes their jobs back, and sees to tokens."""
+"""What every worker does for the others: notices the dead, takes their jobs back, sees to tokens and to requests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..domain.filters import JobFilter
 from ..domain.liveness import PeerWatch, expire
 from ..domain.records import Kind, Worker
 from ..logs import worker as logger
+from ..queue.catching_up import catch_up_with
 from ..queue.taking_back import take_back, without_worker
 from ..queue.waking import close_due
 from ..stores import Store
@@ -27,7 +28,7 @@ class Upkeep:
         self._watch = PeerWatch()
 
     def round(self, me: int, unbroken_since: float) -> int:
-        """Expire silent peers, reclaim dead workers' jobs, close overdue tokens, drop old rows.
+        """Expire silent peers, reclaim dead workers' jobs, close overdue tokens, see to stray requests, drop old rows.
 
         Returns how many jobs became ready.
         """
@@ -43,6 +44,7 @@ class Upkeep:
             for id in sorted(gone)
         )
         _, woken = close_due(self._store, self._announce)
+        catch_up_with(self._store, announce=self._announce)
         self._forget_old(expired)
         return reclaimed + woken
 

@@ -1,15 +1,19 @@
-"""When every slot is stuck: handlers that overran their deadline cannot be ended, and keep their slots."""
+"""When every slot is stuck: handlers that outlived their job cannot be ended, and keep their slots.
+
+They overran their deadline, or somebody asked them to stop and they did not hear.
+"""
 
 from __future__ import annotations
 
 import time
 
 from ..logs import worker as logger
-from .slots import Slots
+from .signal import AbortReason
+from .slots import Run, Slots
 
 
 class WedgeWatch:
-    """Notices that no slot has come free for long, since handlers past their deadline hold them all."""
+    """Notices that no slot has come free for long, since handlers that outlived their job hold them all."""
 
     def __init__(self, slots: Slots, after: float, *, is_supervised: bool) -> None:
         self._slots = slots
@@ -24,7 +28,7 @@ class WedgeWatch:
         """
         now = time.monotonic()
         running = self._slots.running()
-        if len(running) < self._slots.size or not all(run.decided and run.deadline.look_at for run in running):
+        if len(running) < self._slots.size or not all(_outlives_its_job(run) for run in running):
             self._since = None
             return False
         if self._since is None:
@@ -32,8 +36,15 @@ class WedgeWatch:
         if now - self._since < self._after:
             return False
         if self._is_supervised:
-            logger.error("every slot is held by a handler past its deadline; the process ends to be restarted")
+            logger.error("every slot is held by a handler that does not end in time; the process ends to be restarted")
             return True
-        logger.error("every slot is held by a handler past its deadline; this worker does nothing until one returns")
+        logger.error(
+            "every slot is held by a handler that does not end in time; this worker does nothing until one returns"
+        )
         self._since = now
         return False
+
+
+def _outlives_its_job(run: Run) -> bool:
+    """Whether a handler still runs whose job was decided at its deadline or at somebody's request."""
+    return run.decided and (run.deadline.look_at is not None or run.signal.asked is AbortReason.CANCELLED)

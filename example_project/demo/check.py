@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,11 +32,13 @@ from .children import (
     free_port,
     interruptible,
     manage,
+    started_with,
     stop,
     uninterrupted,
     wait_until,
 )
 from .site import LOGIN, answers, worker_is_ready
+from .untrusted_check import UntrustedCheck
 from .visitor import Page, Visitor
 from .waiting_check import WaitingCheck
 
@@ -44,6 +46,7 @@ SHIPPED = Path(__file__).parent.parent / "fieldbook" / "data" / "airports.csv"
 SHIPPED_ACTION, UPLOAD_ACTION, LOGIN_ACTION = "/imports/shipped/", "/imports/upload/", "/admin/login/?next=/admin/"
 
 FINISHED_WITHIN = 60.0
+GONE_WITHIN = 5.0
 CLOCKS = {"HEARTBEAT": 0.5, "LEASE": 3, "REAP_EVERY": 0.5, "POLL_INTERVAL": 0.1}
 """Seconds. A dead worker's jobs are taken back after LEASE, which is 30 by default."""
 
@@ -108,7 +111,7 @@ class Check:
                 with uninterrupted():
                     stop(self._children, within=5)
                     shutil.rmtree(self._folder, ignore_errors=True)
-        left = [child for child in self._children if not child.has_ended]
+        left = not all(child.has_ended for child in self._children) or self._has_left_processes()
         self._expect("nothing is left behind: no process, no folder", not left and not self._folder.exists())
         return not self._failed
 
@@ -128,6 +131,7 @@ class Check:
         self._import_what_cannot_be()
         album = AlbumCheck(self._visitor, self._expect, self._finished, self._ask)
         album.with_a_worker()
+        UntrustedCheck(self._visitor, self._expect, self._finished, self._ask, self._wait).run()
         stop([worker])
         self._expect("a worker that is asked to stop ends with code 0", worker.process.returncode == 0)
         album.without_a_worker()
@@ -257,6 +261,13 @@ class Check:
             **{**AS_FAST_AS_CAN_BE, **changes},
         )
 
+    def _has_left_processes(self) -> bool:
+        """Whether something that a worker has started, such as the process of an isolated job, outlives it."""
+        with suppress(DemoError):
+            wait_until(lambda: not started_with("DEMO_FOLDER", str(self._folder)), "all have ended", within=GONE_WITHIN)
+            return False
+        return True
+
     def _start_worker(self, variables: dict[str, str], *arguments: str) -> Child:
         return self._children.start_worker(self._environment(**variables), self._folder, *arguments)
 
@@ -278,7 +289,7 @@ class Check:
             return not last.reloads
 
         alive = [self._server, self._children[-1]]
-        wait_until(has_ended, "an import or the album is finished", alive=alive, within=FINISHED_WITHIN)
+        wait_until(has_ended, "a page has nothing new to come", alive=alive, within=FINISHED_WITHIN)
         return last
 
     @staticmethod

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from django.conf import settings
 
 POLL = 0.05
@@ -123,6 +124,16 @@ def stop(children: Sequence[Child], within: float = STOPPED_WITHIN) -> None:
         for child in children:
             child.signal(signal.SIGKILL)
             child.process.wait()
+
+
+def started_with(variable: str, value: str) -> list[int]:
+    """Return the ids of the processes that were started with a variable in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # it has ended meanwhile, or is somebody else's
+            if process.environ().get(variable) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 def _wait_for_end(children: Sequence[Child], within: float) -> None:

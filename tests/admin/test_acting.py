@@ -167,6 +167,25 @@ def test_deleting_one_job(client: Client, queue: JobQueue, url: str) -> None:
     assert LogEntry.objects.get().action_flag == DELETION
 
 
+def test_a_running_job_is_asked_to_stop(client: Client, queue: JobQueue, admin_user: Any) -> None:
+    running, ready, done = a_job(queue, "processing"), a_job(queue), a_job(queue, "completed")
+    assert said(do(client, "cancel", [running])) == ["1 asked to stop."]
+    expected = "1 cancelled, 1 asked to stop, 1 skipped: not in a state for it."
+    assert said(do(client, "cancel", [running, ready, done])) == [expected]
+    [request] = queue.get_cancel_requests([running, ready, done])
+    assert (request.id, request.actor) == (running, f"user {admin_user.pk} {admin_user.username}")
+    assert status_of(queue, running) is JobStatus.PROCESSING
+    messages = LogEntry.objects.filter(object_id=str(running)).values_list("change_message", flat=True)
+    assert set(messages) == {"Asked to stop."}
+
+
+def test_the_button_asks_a_running_job_to_stop(client: Client, queue: JobQueue) -> None:
+    job_id = a_job(queue, "processing")
+    answer = client.post(page_of(job_id, "cancel"), follow=True)
+    assert said(answer) == [f"Job {job_id}: asked to stop."]
+    assert [request.id for request in queue.get_cancel_requests([job_id])] == [job_id]
+
+
 def test_a_running_job_is_not_deleted(client: Client, queue: JobQueue) -> None:
     job_id = a_job(queue, "processing")
     assert "not in a state for this" in client.get(page_of(job_id, "delete")).content.decode()

@@ -10,11 +10,11 @@ from django.test import Client
 
 from dataqueue_django.admin.paging import KeysetChangeList
 from dataqueue_django.admin.states import label
-from dataqueue_django.models import Job, JobEvent, JobTag, RateBucket, Worker
+from dataqueue_django.models import CancelRequest, Job, JobEvent, JobTag, RateBucket, Worker
 from dataqueue_django.queue import JobQueue
 from tests.admin.pages import LIST, ids_in, said
 
-MODELS = ("job", "jobevent", "jobtag", "worker", "ratebucket")
+MODELS = ("job", "jobevent", "jobtag", "worker", "ratebucket", "cancelrequest")
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -23,6 +23,7 @@ def test_every_list_can_be_looked_at(client: Client, queue: JobQueue, database: 
     queue.add_job("t", {"a": 1}, tags=["x"], allow_unknown=True)
     Worker.objects.using(database).create(label="w", queues=[], job_types=[], started_at=NOW, last_beat_at=NOW)
     RateBucket.objects.using(database).create(key="k", tokens=1.5, at=NOW)
+    CancelRequest.objects.using(database).create(id=1, claim_seq=1, created_at=NOW, actor="ann")
     answer = client.get(f"/admin/dataqueue/{model}/")
     assert answer.status_code == 200
     assert isinstance(answer.context["cl"], KeysetChangeList)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from dataqueue_django import GiveUp, JobContext, RetryLater, Snooze, get_queue, job
+from dataqueue_django import AsyncJobContext, GiveUp, JobContext, RetryLater, Snooze, get_queue, job
 from dataqueue_django.domain.records import Token
 from dataqueue_django.exceptions import LeaseLost
 from tests.app.models import BusinessRow
@@ -188,3 +191,82 @@ def _wait_for(ctx: JobContext, path: Path, *, deaf: bool) -> None:
         time.sleep(0.01)
     if not deaf:
         ctx.signal.raise_if_aborted()
+
+
+@job("harness.isolated", takes_context=True, isolate=True, retry_delay=0.001, retry_backoff="fixed")
+def isolated(ctx: JobContext, acts: list[str]) -> Any:
+    """`durable` in a process of its own, with words for what only such a one survives.
+
+    pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
+    more:seconds (ask for so much more at the timeout), hog:MiB (take so much memory), segv (crash the interpreter),
+    files (the output is what it holds open), exit:code (ends the process), stop_and_die (the same once asked to stop),
+    litter (leave a process with a session of its own; its id is the progress; and wait), litter_until:path (the same,
+    until the file exists).
+    """
+    with Effects(ctx):
+        result = None
+        for word in chosen(ctx, acts).split("+"):
+            name, _, argument = word.partition(":")
+            result = _one_isolated(ctx, name, argument)
+        return result
+
+
+@job("harness.isolated_async", takes_context=True, isolate=True)
+async def isolated_async(ctx: AsyncJobContext, seconds: float) -> Any:
+    """Do a step, wait, and return what the step made and the process' id; a cancelled one notes that."""
+    made = await ctx.run("made", lambda: f"in {os.getpid()}")
+    await ctx.wait_for(0.01)
+    ctx.log("awake")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        if (ledger := Ledger.of_process()) is not None:
+            ledger.write(NOTE, job=ctx.job.id, claim_seq=ctx.job.claim_seq, note="cancelled")
+        raise
+    return made
+
+
+@job("harness.pid")
+def pid() -> int:
+    """Return the id of the process that it runs in."""
+    return os.getpid()
+
+
+def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
+    match name:
+        case "pid":
+            return os.getpid()
+        case "spin":
+            while True:
+                pass
+        case "stuck":
+            ctypes.PyDLL(None).sleep(int(PATIENCE))  # a PyDLL keeps the interpreter's lock
+        case "exit":
+            os._exit(int(argument))
+        case "segv":
+            ctypes.string_at(0)
+        case "more":
+            return ctx.on_timeout(lambda: float(argument))
+        case "hog":
+            return len(bytearray(int(argument) * 1024 * 1024))
+        case "files":
+            return [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.lexists(entry.path)]
+        case "stop_and_die":
+            ctx.signal.wait(PATIENCE)
+            os._exit(1)
+        case "litter_until":
+            _litter()
+            return _one_durable(ctx, "stubborn", argument)
+        case "litter":
+            ctx.progress(_litter(), INT32)
+            time.sleep(PATIENCE)
+    return _one_durable(ctx, name, argument)
+
+
+def _litter() -> int:
+    """Start a process in a session of its own that lasts, and return its id."""
+    code = f"import time; time.sleep({PATIENCE})"
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True).pid
+
+
+INT32 = 2**31 - 1

@@ -44,6 +44,13 @@ def test_drain(store: list[str]) -> None:
     assert [len(line[part]["rounds"]) for part in ("queue", "raw", "ratio")] == [2, 2, 2]
 
 
+def test_isolated() -> None:
+    found = results_of("isolated", "--store", "sqlite", "--jobs", "60", "--rounds", "1")
+    (line,) = found["results"].values()
+    assert line["ratio"]["median"] > 0
+    assert found["notes"]["resident memory of a child"] != "0 MB"
+
+
 def test_enqueue(store: list[str]) -> None:
     found = results_of("enqueue", *store, "--jobs", "120", "--rounds", "1")
     assert len(found["results"]) == 3

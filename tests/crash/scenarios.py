@@ -22,7 +22,7 @@ from dataqueue_django.domain.filters import JobFilter, Order
 from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import Claim, FailureReason, Job, JobStatus, Kind, StepKind, Token, Worker
 from dataqueue_django.domain.tokens import new_token
-from dataqueue_django.domain.transitions import Execution, Fault, fail, write_progress
+from dataqueue_django.domain.transitions import Execution, Fault, fail, release, write_progress
 from dataqueue_django.models import Job as JobRow
 from dataqueue_django.models import JobTag as TagRow
 from dataqueue_django.models import Worker as WorkerRow
@@ -30,6 +30,7 @@ from dataqueue_django.queue import JobQueue, waking
 from dataqueue_django.queue.taking_back import take_back
 from dataqueue_django.stores.base import Store
 from dataqueue_django.testing.contract.watching import replay
+from dataqueue_django.worker import cancelling
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.jobs import act, durable
@@ -121,6 +122,13 @@ class Trial:
         waiting = {job.wait_token_id for job in self.jobs() if job.status is JobStatus.WAITING}
         found = (self.store.fetch(Kind.TOKEN, id) for id in waiting if id is not None)
         return [token for token in found if token is not None and not token.is_closed]
+
+    def ask_to_stop(self) -> None:
+        """Ask the running jobs of this queue to stop, once each."""
+        running = [job.id for job in self.jobs() if job.status is JobStatus.PROCESSING]
+        asked = {request.id for request in self.store.cancel_requests(running)}
+        for id in set(running) - asked if self.is_running() else ():
+            get_queue().cancel_job(id, abort_running=True, actor="ann", reason="why")
 
     def complete_tokens(self) -> None:
         """Answer what this queue's jobs wait for."""
@@ -465,6 +473,44 @@ def _timing_out(trial: Trial) -> None:
 BROKEN = Fault(reason=FailureReason.HANDLER_ERROR, type="ValueError", message="broken")
 
 
+def _stopping(trial: Trial) -> None:
+    """A worker finds that jobs of its own are to stop: one hears, one comes to another end."""
+    cancelling.LOOK_DEAF = cancelling.LOOK_LISTENING = 0.02
+    path = trial.ledger.path.parent / RELEASE
+    trial.enqueue(f"wait:{path}")
+    trial.enqueue(f"wait:{path}")
+    trial.arm()
+    trial.work(meanwhile=trial.ask_to_stop)
+
+
+def _asking(trial: Trial) -> None:
+    """What a web request does: asks jobs to stop that run, that have just left their worker, and that have ended."""
+    store, queue = trial.store, get_queue()
+    ids = [trial.enqueue("ok") for _ in range(4)]
+    peer = store.put(Worker(label="stopped", lease_ms=PEER_LEASE_MS))
+    taken = store.claim(Claim(limit=4, worker_id=peer.id, locked_by="stopped", queues=(trial.queue,)))
+    runs = {job.id: Execution.of(job) for job in taken}
+    trial.arm()
+    queue.cancel_job(ids[0], abort_running=True, actor="ann", reason="why")
+    with transaction.atomic():
+        for id in ids[1:]:
+            queue.cancel_job(id, abort_running=True, actor="ann", reason="why")
+        gone = [(release(runs[id], why="x"),) for id in (ids[1], ids[3])]
+        store.commit([*gone, (fail(runs[ids[2]], BROKEN, retry_in=None),)])
+        store.claim(Claim(limit=1, worker_id=peer.id, locked_by="stopped", ids=(ids[3],)))
+    store.commit([(expire(peer.id),)])
+    take_back(store, peer.id)
+
+
+def _stopped_or_done(_queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+    """No job runs again once it was asked to stop, by who asked; others have come to their end."""
+    for job in jobs:
+        events = snapshot.events[job.id]
+        assert job.is_terminal, snapshot.describe([job.id])
+        if job.status is JobStatus.CANCELLED:
+            assert (events[-1].actor, events[-1].metadata) == ("ann", {"reason": "why"}), snapshot.describe([job.id])
+
+
 def _housekeeping(trial: Trial) -> None:
     """What the store can do and no worker does by itself."""
     store, now = trial.store, datetime.now(UTC)
@@ -577,6 +623,14 @@ def _lost_while_answering(trial: Trial) -> None:
     trial.work()
 
 
+def _lost_while_stopping(trial: Trial) -> None:
+    """Where the answer to the cancellation is lost, the worker knows by its own event that it was stored."""
+    cancelling.LOOK_DEAF = cancelling.LOOK_LISTENING = 0.02
+    trial.enqueue(f"wait:{trial.ledger.path.parent / RELEASE}")
+    trial.arm()
+    trial.work(meanwhile=trial.ask_to_stop)
+
+
 RECORDING = "run:r1+atomic:a1+spawn:ok+log:line+progress:5"
 
 LOSSES: dict[str, Callable[[Trial], None]] = {
@@ -587,6 +641,7 @@ LOSSES: dict[str, Callable[[Trial], None]] = {
     "final failure": _final_failure,
     "give-back": _lost_while_giving_back,
     "registration and heartbeat": _membership,
+    "stopping": _lost_while_stopping,
     "reclaim": _reclaim,
     "steps": _lost_while_recording,
     "waits": _lost_while_waiting,
@@ -623,6 +678,8 @@ SCENARIOS: dict[str, Scenario] = {
     "spawn": Scenario(act=_spawning, verify=_spawned_once),
     "complete_token": Scenario(act=_answering, verify=DONE, quick=_row_and_answer),
     "expire_timed_out_tokens": Scenario(act=_timing_out, verify=DONE),
+    "stopping": Scenario(act=_stopping, verify=_stopped_or_done),
+    "asking to stop": Scenario(act=_asking, verify=_stopped_or_done),
     "housekeeping": Scenario(act=_housekeeping, verify=_left_or_gone),
 }
 

@@ -45,6 +45,7 @@ CHILDREN = {"steps": 2}
 ENDINGS = {
     "final failure": {JobStatus.FAILED},
     "give-back": {JobStatus.PENDING},
+    "stopping": {JobStatus.CANCELLED},
 }
 
 

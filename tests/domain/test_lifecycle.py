@@ -47,9 +47,14 @@ CARRIED_OUT_BY = {
     "wake": {Operation.TOKEN_CLOSED},
     "write_progress": {Operation.WRITE},
     "cancel": {Operation.CANCEL},
+    "ask_to_stop": {Operation.CANCEL_RUNNING},
+    "stopped": {Operation.ABORT_ACKNOWLEDGED},
+    "or_cancelled": {Operation.ABORT_ACKNOWLEDGED},
+    "catch_up": {Operation.CANCEL},
     "cancel_upcoming": {Operation.CANCEL_ALL},
     "retry": {Operation.RETRY},
     "edit": {Operation.EDIT, Operation.EDIT_ALL},
+    "still_in": set(),  # looks, and changes nothing
     "edited_fields": set(),  # reads what an edit is to be
 }
 """Function of domain.transitions, domain.steering and domain.tokens (`wake`) → the operations it carries out."""

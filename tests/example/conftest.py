@@ -22,9 +22,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def fieldbook(settings: Any, tmp_path: Path) -> Path:
+def fieldbook(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The settings that the app needs; the value is the folder that uploads and results go to."""
     settings.MEDIA_ROOT = tmp_path / "media"
+    monkeypatch.setenv("TEST_MEDIA_ROOT", str(settings.MEDIA_ROOT))  # for isolated handlers
     settings.FIELDBOOK_ROWS_PER_SECOND = 0
     settings.FIELDBOOK_STEP_SECONDS = 0
     settings.SITE_URL = "http://testserver"

@@ -103,7 +103,8 @@ def stranded(store: Store, snapshot: Snapshot, *, at_rest: bool) -> dict[int, st
             found[job.id] = f"{job.status} and due since {job.ready_at}"
         elif job.status is JobStatus.WAITING and (why := _waits_in_vain(job, snapshot.tokens)):
             found[job.id] = f"waiting {why}"
-    return found
+    strays = store.stray_requests() if at_rest else []
+    return found | {request.id: "asked to stop, and not seen to" for request in strays}
 
 
 def _waits_in_vain(job: Job, tokens: Mapping[str, Token]) -> str:

@@ -207,6 +207,13 @@ WRONG: dict[str, Try] = {
     "true attempts": adding(InvalidJob, "max_attempts is True", max_attempts=True),
     "a huge priority": adding(InvalidJob, "priority is", priority=-HUGE),
     "a decimal priority": adding(InvalidJob, "priority is Decimal('1')", priority=Decimal(1)),
+    "a kill at no timeout": adding(
+        InvalidJob, "force_kill_on_timeout is True and there is no timeout; expected", force_kill_on_timeout=True
+    ),
+    "an isolate that is no choice": adding(InvalidJob, "isolate is 'yes'; expected True or False", isolate="yes"),
+    "a kill that is no choice": adding(
+        InvalidJob, "force_kill_on_timeout is 1; expected True or False", force_kill_on_timeout=1, timeout=3
+    ),
     "a huge timeout": adding(InvalidJob, "timeout is", timeout=HUGE),
     "a decimal timeout": adding(InvalidJob, "timeout is Decimal('1')", timeout=Decimal(1)),
     "a timeout that will not be printed": adding(InvalidJob, "timeout is <Speechless>", timeout=Speechless()),

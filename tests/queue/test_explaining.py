@@ -57,6 +57,18 @@ def test_a_job_that_waits_for_a_token(queue: JobQueue) -> None:
     assert found.text == "Its handler waits for the token wp_a to be completed."
 
 
+def test_a_job_that_was_asked_to_stop(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.PROCESSING)
+    queue.cancel_job(job_id, abort_running=True, actor="ann", reason="wrong file")
+    found = explained(queue, job_id)
+    assert (found.state, found.reason) == (State.PROCESSING, "asked_to_stop")
+    assert "It was asked to stop by ann at 20" in found.text
+    assert found.text.endswith(": wrong file.")
+    assert (found.facts["asked_by"], found.facts["asked_why"]) == ("ann", "wrong file")
+    queue.cancel_job(job_id, abort_running=True)
+    assert "It was asked to stop at 20" in explained(queue, job_id).text
+
+
 def test_a_job_that_runs(queue: JobQueue) -> None:
     found = explained(queue, job_in(queue, State.PROCESSING))
     assert found.reason == "running"

@@ -15,7 +15,8 @@ from django.test import override_settings
 from dataqueue_django import EventType, JobStatus, get_queue
 from dataqueue_django.domain.lifecycle import TABLE, Cell, Operation, State, state_of
 from dataqueue_django.domain.records import Claim, Worker
-from dataqueue_django.domain.transitions import complete, fail, release
+from dataqueue_django.domain.steering import ask_to_stop
+from dataqueue_django.domain.transitions import Execution, complete, fail, release
 from dataqueue_django.exceptions import (
     InvalidEdit,
     InvalidFilter,
@@ -25,12 +26,14 @@ from dataqueue_django.exceptions import (
     JobStateError,
 )
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue.catching_up import catch_up_with
 from tests.queue.states import BROKEN, JOB_TYPE, job_in, run_of
 
 Operate = Callable[..., bool]
 
 OPERATIONS: dict[Operation, Callable[[JobQueue], Operate]] = {
     Operation.CANCEL: lambda queue: queue.cancel_job,
+    Operation.CANCEL_RUNNING: lambda queue: lambda id, **options: queue.cancel_job(id, abort_running=True, **options),
     Operation.RETRY: lambda queue: queue.retry_job,
     Operation.EDIT: lambda queue: lambda id, **options: queue.edit_job(id, priority=7, **options),
     Operation.DELETE: lambda queue: queue.delete_job,
@@ -110,6 +113,110 @@ def test_a_cancellation_is_undone_with_the_transaction(queue: JobQueue) -> None:
     assert found is not None
     assert found.status is JobStatus.PENDING
     assert [event.event_type for event in queue.get_job_events(job_id)] == [EventType.ADDED]
+
+
+# -- stop
+
+
+def test_a_running_job_is_asked_to_stop(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.PROCESSING)
+    assert queue.cancel_job(job_id, abort_running=True, actor="ann", reason="wrong file")
+    event = queue.get_job_events(job_id)[-1]
+    assert (event.event_type, event.actor, event.metadata) == (
+        EventType.CANCEL_REQUESTED,
+        "ann",
+        {"reason": "wrong file"},
+    )
+    found = queue.get_job(job_id)
+    assert found is not None
+    assert found.status is JobStatus.PROCESSING
+
+
+def test_the_reason_of_a_cancellation_is_kept(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.READY)
+    assert queue.cancel_job(job_id, actor="ann", reason="wrong file")
+    event = queue.get_job_events(job_id)[-1]
+    assert (event.event_type, event.metadata) == (EventType.CANCELLED, {"reason": "wrong file"})
+
+
+@pytest.mark.parametrize("reason", ["x" * 1001, "a\0b", 5, None, "\ud800"])
+def test_a_reason_that_cannot_be_kept(queue: JobQueue, reason: Any) -> None:
+    job_id = job_in(queue, State.PROCESSING)
+    with pytest.raises(InvalidJob, match=r"^reason is .*; expected a string of at most 1,000 characters[.]$"):
+        queue.cancel_job(job_id, abort_running=True, reason=reason)
+    assert [event.event_type for event in queue.get_job_events(job_id)][-1] is EventType.PROCESSING
+
+
+def test_a_request_is_undone_with_the_transaction(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.PROCESSING)
+    with transaction.atomic(using=queue.alias):
+        assert queue.cancel_job(job_id, abort_running=True)
+        transaction.set_rollback(True, using=queue.alias)
+    assert queue.store.cancel_requests([job_id]) == []
+    assert [event.event_type for event in queue.get_job_events(job_id)][-1] is EventType.PROCESSING
+
+
+def test_a_job_that_starts_while_it_is_cancelled_is_asked_to_stop(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = job_in(queue, State.READY)
+    commit = queue.store.commit
+    late: list[Execution] = []
+
+    def started_just_before(items: Any, **options: Any) -> Any:
+        if not late:
+            late.append(run_of(queue, job_id))
+        return commit(items, **options)
+
+    monkeypatch.setattr(queue.store, "commit", started_just_before)
+    assert queue.cancel_job(job_id, abort_running=True, strict=True)
+    assert [one.claim_seq for one in queue.store.cancel_requests([job_id])] == [late[0].claim_seq]
+
+
+def test_a_job_that_changes_hands_all_the_time_is_left(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = job_in(queue, State.READY)
+    commit = queue.store.commit
+    tries: list[Any] = []
+
+    def always_late(items: Any, **options: Any) -> Any:
+        tries.append(items)
+        if len(tries) % 2:
+            run_of(queue, job_id)
+        else:
+            [job] = queue.store.get([job_id])
+            commit([(release(Execution.of(job), why="stopping"),)])
+        return commit(items, **options)
+
+    monkeypatch.setattr(queue.store, "commit", always_late)
+    with pytest.raises(JobStateError, match="was being changed by somebody else; try again"):
+        queue.cancel_job(job_id, abort_running=True, strict=True)
+    assert len(tries) == 3
+
+
+@pytest.mark.parametrize("way", ["release", "fail", "complete", "claim again"])
+def test_what_a_request_missed_is_seen_to(queue: JobQueue, way: str) -> None:
+    job_id = job_in(queue, State.READY)
+    run = run_of(queue, job_id)
+    queue.store.commit([ask_to_stop(job_id, run.claim_seq, actor="ann", reason="wrong file")])
+    change = {"fail": fail(run, BROKEN, retry_in=60), "complete": complete(run)}.get(way, release(run, why="stopping"))
+    queue.store.commit([(change,)])
+    if way == "claim again":
+        run_of(queue, job_id)
+    assert catch_up_with(queue.store) == 1
+    [job], left = queue.store.get([job_id]), queue.store.cancel_requests([job_id])
+    expected = {"complete": JobStatus.COMPLETED, "claim again": JobStatus.PROCESSING}.get(way, JobStatus.CANCELLED)
+    assert job.status is expected
+    assert [one.claim_seq for one in left] == ([job.claim_seq] if way == "claim again" else [])
+    assert catch_up_with(queue.store) == 0
+    if expected is JobStatus.CANCELLED:
+        event = queue.get_job_events(job_id)[-1]
+        assert (event.actor, event.metadata) == ("ann", {"reason": "wrong file"})
+
+
+def test_async_code_asks_the_same(queue: JobQueue) -> None:
+    job_id = job_in(queue, State.PROCESSING)
+    assert async_to_sync(queue.acancel_job)(job_id, abort_running=True)  # type: ignore[attr-defined]
+    assert [one.id for one in queue.store.cancel_requests([job_id])] == [job_id]
 
 
 # -- retry

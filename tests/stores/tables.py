@@ -21,6 +21,7 @@ ALL = (
     models.Step,
     models.JobLog,
     models.Token,
+    models.CancelRequest,
     models.Job,
     models.Worker,
     models.RateBucket,
@@ -39,6 +40,8 @@ WRONG_ROWS = """
     SELECT 'step of no job', job_id FROM dataqueue_step WHERE job_id NOT IN (SELECT id FROM dataqueue_job)
     UNION ALL
     SELECT 'log of no job', job_id FROM dataqueue_joblog WHERE job_id NOT IN (SELECT id FROM dataqueue_job)
+    UNION ALL
+    SELECT 'request of no job', id FROM dataqueue_cancelrequest WHERE id NOT IN (SELECT id FROM dataqueue_job)
     UNION ALL
     SELECT 'open token of no job', job_id FROM dataqueue_token
     WHERE status = 'waiting' AND job_id IS NOT NULL AND job_id NOT IN (SELECT id FROM dataqueue_job)

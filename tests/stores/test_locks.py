@@ -10,11 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
-from dataqueue_django.domain.changes import Change, Verdict
+from dataqueue_django.domain.changes import Change, Committed, Verdict
 from dataqueue_django.domain.records import Claim, EventType, JobStatus, Kind, NewJob, Token, Worker
-from dataqueue_django.domain.transitions import Execution, complete, fail, park, release
+from dataqueue_django.domain.steering import ask_to_stop
+from dataqueue_django.domain.transitions import Execution, complete, fail, or_cancelled, park, release
 from dataqueue_django.domain.waits import Wait, WaitKind
+from dataqueue_django.queue.catching_up import catch_up_with
 from dataqueue_django.queue.waking import close_due
 from dataqueue_django.stores.base import Store
 from dataqueue_django.testing.contract.base import execution_of
@@ -101,6 +104,54 @@ class TestLocks:
         lock(other, runs[0].job_id)
         [busy, done], _ = self.store.exchange([(edit(runs[1]),), (edit(runs[0]),)][::-1], None, now=NOW)
         assert (busy.verdict, done.verdict) == (Verdict.BUSY, Verdict.APPLIED)
+
+    def test_asking_to_stop_does_not_wait_for_who_holds_the_job(self, other: Any) -> None:
+        [run] = self.running(1)
+        lock(other, run.job_id)
+        with CaptureQueriesContext(connections["postgres"]) as seen:
+            assert self.ask(run).applied
+        assert not [query for query in seen.captured_queries if "FOR NO KEY UPDATE" in query["sql"]]
+
+    def test_an_outcome_does_not_wait_for_who_holds_the_request_nor_go_by_it(self, other: Any) -> None:
+        """Somebody has asked once more, in a transaction that is still open."""
+        asked, free = self.running(2)
+        self.ask(asked)
+        other.execute("UPDATE dataqueue_cancelrequest SET actor = 'bob' WHERE id = %s", [asked.job_id])
+        items = [or_cancelled((release(run, why="stopping"),)) for run in (asked, free)]
+        results, _ = self.store.exchange(items, None, now=NOW)
+        assert [(answer.verdict, answer.choice) for answer in results] == [(Verdict.BUSY, None), (Verdict.APPLIED, 1)]
+        assert self.store.exchange([(complete(asked),)], None, now=NOW)[0][0].applied
+
+    def test_a_request_that_is_not_committed_is_seen_to_afterwards(self, other: Any) -> None:
+        """The worker cannot see it, and does not wait: the job is given back, and cancelled by who asked."""
+        [run] = self.running(1)
+        other.execute(
+            "INSERT INTO dataqueue_cancelrequest (id, claim_seq, created_at, actor) VALUES (%s, %s, now(), 'ann')",
+            [run.job_id, run.claim_seq],
+        )
+        [answer], _ = self.store.exchange([or_cancelled((release(run, why="stopping"),))], None, now=NOW)
+        assert (answer.verdict, answer.choice) == (Verdict.APPLIED, 1)
+        other.commit()
+        assert catch_up_with(self.store, [run.job_id]) == 1
+        event = self.store.events(run.job_id)[-1]
+        assert (event.event_type, event.actor) == (EventType.CANCELLED, "ann")
+
+    @pytest.mark.parametrize(
+        ("item", "extra"),
+        [(lambda run: (complete(run),), 0), (lambda run: or_cancelled((release(run, why="stopping"),)), 1)],
+        ids=["completed", "given back"],
+    )
+    def test_what_outcomes_pay_for_requests(self, item: Any, extra: int) -> None:
+        """A batch of outcomes reads the requests once, and not at all if all of them completed."""
+        runs = self.running(20)
+        with CaptureQueriesContext(connections["postgres"]) as seen:
+            results, _ = self.store.exchange([item(run) for run in runs], None, now=NOW)
+        assert all(answer.applied for answer in results)
+        assert len([query for query in seen.captured_queries if "cancelrequest" in query["sql"]]) == extra
+
+    def ask(self, run: Execution) -> Committed:
+        """Ask that an execution stops."""
+        return self.store.commit([ask_to_stop(run.job_id, run.claim_seq, actor="ann")], now=NOW)[0]
 
     def running(self, count: int) -> list[Execution]:
         """Return executions of new jobs."""

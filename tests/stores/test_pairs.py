@@ -19,11 +19,12 @@ from django.db import connections, transaction
 from dataqueue_django.conf import settings_for
 from dataqueue_django.domain.changes import Change, Verdict
 from dataqueue_django.domain.liveness import expire
-from dataqueue_django.domain.records import Claim, FailureReason, NewJob, Worker
-from dataqueue_django.domain.transitions import Execution, Fault, complete, fail, release
+from dataqueue_django.domain.records import Claim, EventType, FailureReason, NewJob, Worker
+from dataqueue_django.domain.transitions import Execution, Fault, complete, fail, or_cancelled, release
 from dataqueue_django.handlers import Registry
 from dataqueue_django.notify.base import SilentNotifier
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue.catching_up import catch_up_with
 from dataqueue_django.stores import Store, stores
 from dataqueue_django.stores.memory import MemoryStore
 from tests.stores.tables import emptied_store, empty, real_transactions
@@ -50,18 +51,21 @@ class Scene:
         """Let a worker ask for jobs of this scene."""
         return self.store.claim(Claim(limit=1, worker_id=worker_id, locked_by="w", queues=(self.name,), crashed=None))
 
-    def end(self, change: Change) -> bool | None:
+    def end(self, *item: Change) -> bool | None:
         """Commit as workers do: without waiting, so that None says that somebody else has the job just now."""
-        [answer], _ = self.store.exchange([(change,)], None)
+        [answer], _ = self.store.exchange([item], None)
         return None if answer.verdict is Verdict.BUSY else answer.applied
 
     def seen(self) -> Any:
-        """What can be seen of the job, but for times and ids."""
-        events = [(e.event_type.value, e.claim_seq, e.attempt) for e in self.store.events(self.run.job_id)]
-        found = self.store.get([self.run.job_id])
-        if not found:
+        """What can be seen of the job once upkeep has seen to requests that came too late, but for times and ids."""
+        catch_up_with(self.store)
+        # A request that came a moment too late is in the events, and what it asked for was done all the same.
+        found = [e for e in self.store.events(self.run.job_id) if e.event_type is not EventType.CANCEL_REQUESTED]
+        events = [(e.event_type.value, e.claim_seq, e.attempt) for e in found]
+        jobs = self.store.get([self.run.job_id])
+        if not jobs:
             return None, events
-        job = found[0]
+        job = jobs[0]
         times = [time is not None for time in (job.ready_at, job.finished_at, job.last_cancelled_at, job.locked_at)]
         facts = (job.status.value, job.attempts, job.max_attempts, job.claim_seq, job.resuming, job.crash_count)
         rest = (job.retried_count, job.priority, job.tags, job.failure_reason, job.worker_id == self.idle)
@@ -73,9 +77,11 @@ Act = Callable[[Scene], Any]
 ACTS: dict[str, Act] = {
     "claim": lambda scene: len(scene.claim(scene.idle)) or None,
     "finish": lambda scene: scene.end(complete(scene.run)),
-    "fail": lambda scene: scene.end(fail(scene.run, BROKEN, retry_in=600)),
+    "fail": lambda scene: scene.end(*or_cancelled((fail(scene.run, BROKEN, retry_in=600),))),
     "reclaim": lambda scene: scene.queue.reclaim_stuck_jobs(observe=False) or None,
     "cancel": lambda scene: scene.queue.cancel_job(scene.run.job_id),
+    "stop": lambda scene: scene.queue.cancel_job(scene.run.job_id, abort_running=True),
+    "give back": lambda scene: scene.end(*or_cancelled((release(scene.run, why="stopping"),))),
     "retry": lambda scene: scene.queue.retry_job(scene.run.job_id),
     "edit": lambda scene: scene.queue.edit_job(scene.run.job_id, priority=7, tags=["new"]),
     "delete": lambda scene: scene.queue.delete_job(scene.run.job_id),

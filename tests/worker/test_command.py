@@ -123,6 +123,27 @@ def test_a_reader_that_is_gone_or_cannot_read_is_no_error(
     assert encoding == "utf-8" or "Worker caf\\xe9 is ready" in found.stdout
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("job_logs", [False, True])
+def test_errors_are_shown_without_any_logging_of_the_project(
+    store: PortableStore, workers: Workers, job_logs: bool, isolate: bool
+) -> None:
+    add(store, "give_up")
+    clocks = {"JOB_LOGS": job_logs, "ISOLATE": isolate}
+    found = subprocess.run(
+        arguments("--burst"),
+        cwd=ROOT,
+        env={**environment(workers.url, clocks=clocks), "TEST_LOG_LEVEL": ""},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert found.returncode == 0
+    assert found.stderr.count("raised GiveUp in attempt 1") == 1, found.stderr
+    assert found.stderr.count("GiveUp: told to give up") == 1, found.stderr
+
+
 @pytest.fixture
 def nowhere() -> str:
     """The address of a PostgreSQL that does not run."""

@@ -497,6 +497,7 @@ def test_a_batch_is_refused_inside_a_transaction_of_async_code(queue: JobQueue) 
         ({"poll_interval": 0}, r"poll_interval is 0; expected 0\.001 to 3600 seconds"),
         ({"poll_interval": float("nan")}, "poll_interval is nan; expected"),
         ({"poll_interval": "5"}, "poll_interval is '5'; expected"),
+        ({"isolate": "yes"}, "isolate is 'yes'; expected True or False"),
         ({"queues": 3}, "queues is 3; expected a list of names"),
         ({"queues": [""]}, "queues is ''; expected a name of 1 to 128 characters"),
         ({"queues": ["a"], "exclude_queues": ["a", "b"]}, "exclude_queues leaves none of the queues"),

@@ -8,11 +8,13 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
+from dataqueue_django import get_queue
 from dataqueue_django.conf import settings_for
 from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import Claim, JobStatus, Kind, NewJob, TokenStatus, Worker
+from dataqueue_django.domain.steering import ask_to_stop
 from dataqueue_django.domain.tokens import new_token
-from dataqueue_django.domain.transitions import Execution, park
+from dataqueue_django.domain.transitions import Execution, complete, park, release
 from dataqueue_django.domain.waits import Wait, WaitKind
 from dataqueue_django.stores import stores
 from dataqueue_django.worker.upkeep import Upkeep
@@ -88,3 +90,35 @@ def test_overdue_tokens_are_closed_and_wake_who_waits_in_the_same_few_statements
     assert {job.status for job in store.get(first + more)} == {JobStatus.PENDING}
     assert store.due_tokens() == []
     assert {token.status for token in store.find(Kind.TOKEN)} == {TokenStatus.TIMED_OUT}
+
+
+def test_the_jobs_of_a_dead_worker_that_were_asked_to_stop_are_cancelled(any_alias: str) -> None:
+    store = stores[any_alias]
+    asked, other = (one.id for one in store.insert([NewJob(job_type="send")] * 2))
+    dead = store.put(Worker(label="dead"))
+    taken = store.claim(Claim(limit=2, worker_id=dead.id, locked_by="dead", ids=(asked, other)))
+    assert get_queue(any_alias).cancel_job(asked, abort_running=True, actor="ann", reason="wrong file")
+    store.commit([(expire(dead.id),)])
+
+    Upkeep(store, settings_for(any_alias)).round(me=0, unbroken_since=0.0)
+
+    assert [job.status for job in store.get([asked, other])] == [JobStatus.CANCELLED, JobStatus.PENDING]
+    event = store.events(asked)[-1]
+    assert (event.claim_seq, event.actor, event.metadata["reason"]) == (taken[0].claim_seq, "ann", "wrong file")
+    assert store.cancel_requests([asked]) == []
+
+
+def test_a_round_sees_to_requests_that_came_too_late(any_alias: str) -> None:
+    store = stores[any_alias]
+    ids = [one.id for one in store.insert([NewJob(job_type="send")] * 2)]
+    worker = store.put(Worker(label="w"))
+    runs = [
+        Execution.of(job) for job in store.claim(Claim(limit=2, worker_id=worker.id, locked_by="w", ids=tuple(ids)))
+    ]
+    store.commit([ask_to_stop(run.job_id, run.claim_seq) for run in runs])
+    store.commit([(release(runs[0], why="x"),), (complete(runs[1]),)])
+
+    Upkeep(store, settings_for(any_alias)).round(me=0, unbroken_since=0.0)
+
+    assert [job.status for job in store.get(ids)] == [JobStatus.CANCELLED, JobStatus.COMPLETED]
+    assert store.find(Kind.CANCEL) == []

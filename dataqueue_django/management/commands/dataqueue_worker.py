@@ -26,6 +26,8 @@ from ...worker.supervisor import Lifeline, Supervisor, inherited
 from ..base import HelpfulCommand, accept_any_character, let_go_of_stdout, queue_of, refuse_unusable, usage
 
 MOST_PROCESSES = 1_000
+SWITCH_INTERVAL = 0.0005
+"""Seconds for which a thread keeps the interpreter (Python: 0.005) where others wait for what child processes say."""
 
 
 class Command(HelpfulCommand):
@@ -59,6 +61,9 @@ class Command(HelpfulCommand):
             metavar="SECONDS",
             help="pause of an idle worker (default: automatic)",
         )
+        parser.add_argument(
+            "--isolate", action="store_true", default=None, help="run every handler in a process that can be killed"
+        )
         parser.add_argument("--burst", action="store_true", help="end when nothing is left to do")
         parser.add_argument("--once", action="store_true", help="work on one batch, then end")
         parser.add_argument(
@@ -89,6 +94,8 @@ class Command(HelpfulCommand):
 
     def _work(self, queue: JobQueue, options: ProcessorOptions, parent: Any) -> None:
         loop = WorkerLoop(queue, options, begun=parent[1] if parent else None)
+        if loop.settings.isolate:
+            sys.setswitchinterval(SWITCH_INTERVAL)
         asked: list[int] = []
 
         def on_signal(signum: int, _frame: Any) -> None:

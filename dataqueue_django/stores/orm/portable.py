@@ -28,7 +28,9 @@ from ...domain.changes import (
     columns_of,
     dated,
     guard_holds,
+    only_read,
     put_of,
+    speaking_for,
     targets,
     walk,
 )
@@ -38,6 +40,7 @@ from ...domain.rates import Bucket
 from ...domain.rates import take as take_permits
 from ...domain.records import (
     ENDED,
+    CancelRequest,
     Claim,
     ClaimedJob,
     EventType,
@@ -54,6 +57,7 @@ from ...domain.records import (
     Worker,
 )
 from ...domain.tokens import expire
+from ...models import CancelRequest as RequestRow
 from ...models import Job as JobRow
 from ...models import JobEvent as EventRow
 from ...models import JobLog as LogRow
@@ -70,13 +74,21 @@ from .session import PrivateConnection
 
 STAGE_LOT = 1000
 STAGE_SECONDS = 0.05
-ALWAYS_READ = frozenset({"id", "claim_seq", "attempts"})
-"""What the event of any change needs to know of the job."""
+ALWAYS_READ_OF = {
+    Kind.JOB: frozenset({"id", "claim_seq", "attempts"}),
+    Kind.CANCEL: frozenset({"id", "claim_seq", "created_at", "actor", "reason"}),
+}
+"""What the event of any change needs to know of the job, and of the request that it speaks for."""
 
 NEW_LOG_FIELDS = tuple(name for name in rows.LOG_FIELDS if name != "id")
 
-TABLES = (JobRow, TagRow, EventRow, StepRow, LogRow, TokenRow, WorkerRow, BucketRow)
-MODELS: dict[Kind, type[models.Model]] = {Kind.JOB: JobRow, Kind.TOKEN: TokenRow, Kind.WORKER: WorkerRow}
+TABLES = (JobRow, TagRow, EventRow, StepRow, LogRow, TokenRow, WorkerRow, BucketRow, RequestRow)
+MODELS: dict[Kind, type[models.Model]] = {
+    Kind.JOB: JobRow,
+    Kind.TOKEN: TokenRow,
+    Kind.WORKER: WorkerRow,
+    Kind.CANCEL: RequestRow,
+}
 
 
 class PortableStore(Store):
@@ -302,6 +314,8 @@ class PortableStore(Store):
         found = self._table(MODELS[kind]).filter(**equals).order_by("id")
         if kind is Kind.TOKEN:
             return [Token(**rows.token_fields(row)) for row in found.values(*rows.TOKEN_FIELDS)]
+        if kind is Kind.CANCEL:
+            return [CancelRequest(**row) for row in found.values(*rows.REQUEST_FIELDS)]
         return [Worker(**rows.to_fields(row)) for row in found.values(*rows.WORKER_FIELDS)]
 
     def remove(self, kind: Kind, ids: Collection[int | str]) -> int:
@@ -315,6 +329,20 @@ class PortableStore(Store):
         """See Store.due_tokens."""
         due = self._table(TokenRow).filter(due_at__lte=self._at(now)).order_by("due_at", "id")
         return [Token(**rows.token_fields(row)) for row in due.values(*rows.TOKEN_FIELDS)[:limit]]
+
+    # -- requests to cancel
+
+    def cancel_requests(self, jobs: Collection[int]) -> list[CancelRequest]:
+        """See Store.cancel_requests."""
+        found = self._table(RequestRow).filter(id__in=jobs).order_by("id")
+        return [CancelRequest(**row) for row in found.values(*rows.REQUEST_FIELDS)]
+
+    def stray_requests(self, *, jobs: Collection[int] = (), limit: int = 1000) -> list[CancelRequest]:
+        """See Store.stray_requests."""
+        found = self._table(RequestRow).filter(id__in=jobs) if jobs else self._table(RequestRow)
+        in_it = self._jobs().filter(id=OuterRef("id"), claim_seq=OuterRef("claim_seq"))
+        stray = found.filter(~Exists(in_it)).order_by("id")[:limit]
+        return [CancelRequest(**row) for row in stray.values(*rows.REQUEST_FIELDS)]
 
     # -- rates
 
@@ -438,6 +466,7 @@ class PortableStore(Store):
         self._give_up_tokens(ids)
         for model in (TagRow, EventRow, StepRow, LogRow):
             self._table(model).filter(job_id__in=ids).delete()
+        self._table(RequestRow).filter(id__in=ids).delete()
         self._jobs().filter(id__in=ids).delete()
         return len(ids)
 
@@ -523,14 +552,23 @@ class _Batch:
     events: list[dict[str, Any]] = field(default_factory=list)
     changed: dict[tuple[Kind, Any], dict[str, Any]] = field(default_factory=dict)
     put: list[Any] = field(default_factory=list)
+    requests: dict[int, CancelRequest | None] = field(default_factory=dict)
+    """The requests to cancel that are written, by job; None are those that go."""
+    held_requests: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.at = self.now or datetime.now(UTC)
         self.loaded: dict[tuple[Kind, Any], dict[str, Any]] = {}
         for kind in Kind:
             ids = targets(self.items, kind)
+            if kind is Kind.CANCEL:
+                ids = self._standing(ids)
             if ids:
-                self._load(kind, ids)
+                self._load(kind, self.store._locked(self._rows(kind, ids), wait=self.wait))
+            if kind is Kind.CANCEL:
+                self.held_requests = {id for id in ids if (kind, id) not in self.loaded}
+            if looked_at := only_read(self.items, kind):
+                self._load(kind, self._rows(kind, looked_at))
 
     def settle(self, item: Alternatives) -> Committed:
         """Apply the first alternative that holds."""
@@ -551,6 +589,7 @@ class _Batch:
             self.store._table(MODELS[kind]).filter(id__in=ids).update(**columns)
         self._write_tags()
         self._write_put()
+        self._write_requests()
         self.store._add_rows(EventRow, self.events)
 
     def _write_put(self) -> None:
@@ -569,6 +608,21 @@ class _Batch:
         for job_id in sorted({line.job_id for line in logs if line.claim_seq > 1}):
             self._trim_logs(job_id)
 
+    def _write_requests(self) -> None:
+        gone = [id for id, request in self.requests.items() if request is None]
+        if gone:
+            self.store._table(RequestRow).filter(id__in=gone).delete()
+        written = [
+            RequestRow(**rows.columns_of_record(one, rows.REQUEST_FIELDS)) for one in self.requests.values() if one
+        ]
+        if written:
+            self.store._table(RequestRow).bulk_create(
+                written,
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=["claim_seq", "created_at", "actor", "reason"],
+            )
+
     def _trim_logs(self, job_id: int) -> None:
         mine = self.store._table(LogRow).filter(job_id=job_id)
         oldest = mine.order_by("-id").values_list("id", flat=True)[MOST_LOGS - 1 : MOST_LOGS]
@@ -582,8 +636,11 @@ class _Batch:
             self.store._table(TagRow).filter(job_id__in=tags).delete()
             self.store._add_rows(TagRow, [{"job_id": id, "tag": tag} for id in sorted(tags) for tag in tags[id]])
 
-    def _load(self, kind: Kind, ids: list[int]) -> None:
-        found = self.store._locked(self._rows(kind, ids), wait=self.wait)
+    def _standing(self, ids: list[Any]) -> list[Any]:
+        """Return for which of these jobs there is a request to cancel: mostly none, and then nothing to lock."""
+        return list(self._rows(Kind.CANCEL, ids).values_list("id", flat=True)) if ids else []
+
+    def _load(self, kind: Kind, found: Any) -> None:
         clock = self.store._clock_column(self.now)
         for row in found.annotate(clock=clock).values(*self._columns(kind), "clock"):
             self.at = row.pop("clock")
@@ -593,7 +650,7 @@ class _Batch:
         return self.store._table(MODELS[kind]).filter(id__in=ids).order_by("id")
 
     def _columns(self, kind: Kind) -> list[str]:
-        names = set(ALWAYS_READ) if kind is Kind.JOB else {"id"}
+        names = set(ALWAYS_READ_OF.get(kind, {"id"}))
         for item in self.items:
             for change in item:
                 for one in (change, *change.then):
@@ -609,6 +666,8 @@ class _Batch:
         updates = None if before is None else apply_change(before, change, self.at)
         if before is None or updates is None:
             return False, None
+        if change.as_asked:
+            change = speaking_for(change, self.loaded[Kind.CANCEL, change.id])
         spawned = None
         if change.spawn is not None:
             spawned = self.store.insert([change.spawn], now=self.at)[0].id
@@ -616,11 +675,25 @@ class _Batch:
             updates[change.link] = spawned
         if change.event is not None:
             self._note(change, before, {**before, **updates})
-        self.put += put_of(change, self.at, spawned)
         self.loaded[where] = {**before, **updates}
-        if updates:
+        for record in put_of(change, self.at, spawned):
+            self._put(record)
+        if change.kind is Kind.CANCEL and not change.withdraw:
+            self._put(CancelRequest(**self.loaded[where]))
+        elif updates:
             self.changed.setdefault(where, {}).update(updates)
+        if change.withdraw:
+            self.requests[int(change.id)] = None
+            self.loaded.pop((Kind.CANCEL, change.id), None)
         return True, spawned
+
+    def _put(self, record: Any) -> None:
+        """Note a record to be written; later items see a request that earlier ones made."""
+        if isinstance(record, CancelRequest):
+            self.requests[record.id] = record
+            self.loaded[Kind.CANCEL, record.id] = {name: getattr(record, name) for name in rows.REQUEST_FIELDS}
+        else:
+            self.put.append(record)
 
     def _note(self, change: Change, before: dict[str, Any], after: dict[str, Any]) -> None:
         self.events.append(
@@ -643,6 +716,8 @@ class _Batch:
         """Whether a record was left out because another transaction holds it, and would meet the guard as it stands."""
         if (named.kind, named.id) in self.loaded:
             return False
+        if named.kind is Kind.CANCEL:  # whether somebody has one was seen when they were loaded
+            return named.id in self.held_requests
         row = self._rows(named.kind, [named.id]).values(*self._columns(named.kind)).first()
         return row is not None and guard_holds(_fields_of(named.kind, row), guard, self.at)
 

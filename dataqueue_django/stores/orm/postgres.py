@@ -21,7 +21,7 @@ from django.db import Error, OperationalError, models
 from django.db.models import Func
 
 from ... import conf
-from ...domain.changes import Alternatives, Change, Committed, Verb, Verdict, targets
+from ...domain.changes import Alternatives, Change, Committed, Verb, Verdict, only_read, targets
 from ...domain.records import Claim, ClaimedJob, EventType, Inserted, JobStatus, Kind, NewJob
 from ...logs import worker as logger
 from ..base import PrivateSession
@@ -374,13 +374,13 @@ def _is_plain_completion(item: Alternatives) -> bool:
         and change.guard.keys() == {"claim_seq"}
         and len(change.guard["claim_seq"]) == 1
         and not (change.then or change.spawn or change.link or change.needs or change.put)
-        and not (change.actor or change.metadata)
+        and not (change.actor or change.metadata or change.withdraw or change.unlocked)
     )
 
 
 def _name_each_job_once(items: Sequence[Alternatives]) -> bool:
     """Whether no two items are about one job, so that the order in which they are applied cannot matter."""
-    named = [job_id for item in items for job_id in targets([item], Kind.JOB)]
+    named = [id for item in items for id in (*targets([item], Kind.JOB), *only_read([item], Kind.JOB))]
     return len(named) == len(set(named))
 
 

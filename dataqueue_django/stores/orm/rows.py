@@ -8,7 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ...domain.changes import Owned
 from ...domain.records import (
+    CancelRequest,
     ClaimedJob,
     EventType,
     Job,
@@ -30,6 +32,7 @@ EVENT_FIELDS = tuple(f.name for f in fields(JobEvent))
 WORKER_FIELDS = tuple(f.name for f in fields(Worker))
 TOKEN_FIELDS = tuple(f.name for f in fields(Token))
 STEP_FIELDS = tuple(f.name for f in fields(Step))
+REQUEST_FIELDS = tuple(f.name for f in fields(CancelRequest))
 LOG_FIELDS = tuple(f.name for f in fields(JobLog))
 
 LATER, CLAIMABLE = "later", "claimable"
@@ -66,7 +69,7 @@ def token_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: FROM_TOKEN_COLUMN[name](v) if name in FROM_TOKEN_COLUMN else v for name, v in row.items()}
 
 
-def columns_of_record(record: Step | JobLog | Token, names: tuple[str, ...]) -> dict[str, Any]:
+def columns_of_record(record: Owned, names: tuple[str, ...]) -> dict[str, Any]:
     """Return these fields of a record as column values."""
     return {name: _column(name, getattr(record, name)) for name in names}
 

@@ -21,6 +21,7 @@ TOPICS = (
     "workers",
     "rates",
     "waiting",
+    "stopping",
     "lifecycle",
     "histories",
 )
@@ -38,6 +39,7 @@ from .inserting import Inserting  # noqa: E402
 from .lifecycle import Lifecycle  # noqa: E402
 from .querying import Querying  # noqa: E402
 from .rates import Rates  # noqa: E402
+from .stopping import Stopping  # noqa: E402
 from .waiting import Waiting  # noqa: E402
 from .workers import Workers  # noqa: E402
 
@@ -56,6 +58,7 @@ class StoreContract(
     Workers,
     Rates,
     Waiting,
+    Stopping,
     Lifecycle,
     Histories,
 ):

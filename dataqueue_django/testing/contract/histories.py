@@ -19,6 +19,7 @@ from ...domain.changes import SPAWNED, Add, After, Alternatives, Change, Committ
 from ...domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode, TimeRange
 from ...domain.liveness import beat, expire, stop
 from ...domain.records import (
+    CancelRequest,
     Claim,
     EventType,
     Inserted,
@@ -33,7 +34,7 @@ from ...domain.records import (
     Token,
     Worker,
 )
-from ...domain.steering import cancel, cancel_upcoming, edit, edited_fields, retry
+from ...domain.steering import ask_to_stop, cancel, cancel_upcoming, catch_up, edit, edited_fields, retry
 from ...domain.steps import recorded
 from ...domain.tokens import all_awake, new_token, wake
 from ...domain.tokens import complete as complete_token
@@ -42,12 +43,14 @@ from ...domain.transitions import (
     Execution,
     complete,
     fail,
+    or_cancelled,
     park,
     prolong,
     reclaim,
     record,
     release,
     snooze,
+    stopped,
     take_away,
     write_progress,
 )
@@ -127,12 +130,18 @@ class Side:
             "workers": [replace(worker, id=self.workers.index(worker.id)) for worker in self.store.find(Kind.WORKER)],
             "counts": self.store.count(by=("queue", "status")),
             "tokens": [self.token(token) for token in self.store.find(Kind.TOKEN)],
+            "requests": [self.request(request) for request in self.store.find(Kind.CANCEL)],
+            "strays": [self.request(request) for request in self.store.stray_requests()],
         }
 
     def token(self, token: Token) -> tuple[Any, ...]:
         """Return what can be compared of a token: a deletion closes it by the store's own clock."""
         place = None if token.job_id is None else self.place_of(token.job_id)
         return (token.id, place, token.status, token.output, token.timeout_at, token.tags, token.due_at is None)
+
+    def request(self, request: CancelRequest) -> CancelRequest:
+        """Return a request to cancel with a place for its id."""
+        return replace(request, id=self.place_of(request.id))
 
     def history(self, place: int) -> list[Any]:
         """Return the steps and the lines of the job at a place, with places for ids."""
@@ -154,10 +163,12 @@ class Side:
         return replace(change, id=self._id(change.kind, change.id), then=then, needs=needs, put=put)
 
     def _owned(self, record: Any) -> Any:
+        if isinstance(record, CancelRequest):
+            return replace(record, id=self.jobs[record.id])
         return record if record.job_id is None else replace(record, job_id=self.jobs[record.job_id])
 
     def _id(self, kind: Kind, place: Any) -> Any:
-        return place if kind is Kind.TOKEN else (self.jobs if kind is Kind.JOB else self.workers)[place]
+        return place if kind is Kind.TOKEN else (self.workers if kind is Kind.WORKER else self.jobs)[place]
 
 
 @dataclass(slots=True)
@@ -267,9 +278,8 @@ def _some_items(history: History, random: Random) -> list[Alternatives] | None:
 
 
 def _some_item(history: History, random: Random) -> Alternatives:
-    if history.executions and random.random() < 0.15:
-        run = random.choice(history.executions[-4:])
-        return park(run, _some_wait(history, random), progress=random.choice((None, {"progress": 7})))
+    if history.executions and random.random() < 0.3:
+        return _some_stop(history, random)
     changes = [_some_change(history, random)]
     if random.random() < 0.2:
         changes.append(_some_change(history, random))
@@ -277,6 +287,30 @@ def _some_item(history: History, random: Random) -> Alternatives:
         follow_up = replace(_some_change(history, random), spawn=None, link=None)
         changes[0] = replace(changes[0], then=(follow_up,))
     return tuple(changes)
+
+
+def _some_stop(history: History, random: Random) -> Alternatives:
+    """How an execution ends that a person may have asked to stop; without an end it is asked."""
+    run = random.choice(history.executions[-4:])
+    wait, progress = _some_wait(history, random), random.choice((None, {"progress": 7}))
+    kinds: list[Callable[[], Alternatives]] = [
+        lambda: park(run, wait, progress=progress),
+        lambda: or_cancelled(park(run, wait, progress=progress)),
+        lambda: or_cancelled((fail(run, BROKEN, retry_in=random.choice((None, 5)), progress=progress),)),
+        lambda: or_cancelled((release(run, why="stopping"),)),
+        lambda: stopped(run, progress=progress),
+        lambda: ask_to_stop(run.job_id, run.claim_seq, actor="x", reason=random.choice(("", "why"))),
+        lambda: ask_to_stop(run.job_id, run.claim_seq, actor="y"),
+    ]
+    return random.choice(kinds)()
+
+
+def _some_catching_up(history: History, random: Random) -> list[Alternatives] | None:
+    """What is done about the requests to cancel whose execution is over, and about others as if it were."""
+    side = history.model
+    requests = side.store.find(Kind.CANCEL) if random.random() < 0.2 else side.store.stray_requests()
+    jobs = {job.id: side.job(job) for job in side.store.get([request.id for request in requests])}
+    return [catch_up(side.request(request), jobs.get(request.id)) for request in requests] or None
 
 
 def _some_change(history: History, random: Random) -> Change:
@@ -483,6 +517,7 @@ ACTIONS = {
     "commit": Action(_some_items, _do_commit),
     "exchange": Action(_exchange_choice, _do_exchange, _learn_executions),
     "ask of jobs": Action(_some_askings, _do_commit),
+    "catch up with requests": Action(_some_catching_up, _do_commit),
     "delete": Action(_some_deletion, _do_delete),
     "delete what has ended": Action(
         lambda history, random: (
@@ -520,7 +555,7 @@ ACTIONS = {
 }
 
 USUAL = ["insert", "claim", "commit", "exchange", "ask of jobs", "let time pass"]
-OFTEN = USUAL * 6 + ["make tokens", "close tokens"] * 2 + list(ACTIONS)
+OFTEN = USUAL * 6 + ["make tokens", "close tokens", "catch up with requests"] * 2 + list(ACTIONS)
 
 
 def some_steps(seed: int) -> list[Move]:

@@ -10,7 +10,7 @@ import pytest
 from ...domain.changes import After, Alternatives, Change, Committed, Verdict
 from ...domain.lifecycle import LEGAL_MOVES, TABLE, Cell, Operation, State, state_of
 from ...domain.records import EventType, FailureReason, JobStatus, Kind, StepKind, Token, TokenStatus
-from ...domain.steering import cancel, cancel_upcoming, edit, edited_fields, retry
+from ...domain.steering import ask_to_stop, cancel, cancel_upcoming, edit, edited_fields, retry
 from ...domain.steps import recorded
 from ...domain.tokens import complete as complete_token
 from ...domain.tokens import expire as expire_token
@@ -20,12 +20,14 @@ from ...domain.transitions import (
     Fault,
     complete,
     fail,
+    or_cancelled,
     park,
     prolong,
     reclaim,
     record,
     release,
     snooze,
+    stopped,
     take_away,
     write_progress,
 )
@@ -266,6 +268,30 @@ def edited(job_id: int, **updates: object) -> Alternatives:
     return edit(job_id, edited_fields(updates, now=NOW), actor="somebody")
 
 
+def stop_it(test: Lifecycle, state: State) -> None:
+    """Cancel a job, and ask one that runs to stop, which leaves it as it is."""
+    at = test.arrive(state)
+    item = cancel(at.job_id)
+    if state is State.PROCESSING:
+        item = ask_to_stop(at.job_id, at.run.claim_seq, actor="somebody", reason="wrong file")
+    [answer] = test.store.commit([item], now=test.now)
+    test.judge_asking(at, answer, test.cell)
+
+
+_RELEASED: Transition = lambda run: or_cancelled((release(run, why="stopping"),))  # noqa: E731
+_RETRIED: Transition = lambda run: or_cancelled((fail(run, BROKEN, retry_in=SOON),))  # noqa: E731
+
+
+def stopped_it(test: Lifecycle, state: State) -> None:
+    """Stop because somebody asked, and end in a way that would have the job run again although somebody asked."""
+    by_execution(stopped)(test, state)
+    for goes_on in _RELEASED, _RETRIED:
+        run = ARRIVE[state](test)
+        test.store.commit([ask_to_stop(run.job_id, run.claim_seq)], now=test.now)
+        at = test.situation(run)
+        test.judge(at, test.carried_out(goes_on, run), test.cell)
+
+
 def clean_up(test: Lifecycle, state: State) -> None:
     """Delete what ended: completed jobs alone, then every kind, and never what ended too late."""
     at, cell, later = test.arrive(state), test.cell, test.later(1)
@@ -324,6 +350,8 @@ RUNNERS: Mapping[Operation, Runner] = {
     Operation.WAIT_REACHED: wait_reached,
     Operation.TOKEN_CLOSED: close_token,
     Operation.CANCEL: asked_for(cancel),
+    Operation.CANCEL_RUNNING: stop_it,
+    Operation.ABORT_ACKNOWLEDGED: stopped_it,
     Operation.CANCEL_ALL: asked_for(cancel_upcoming),
     Operation.RETRY: asked_for(retry),
     Operation.EDIT: asked_for(lambda id: edited(id, priority=5, tags=["new"]), lambda id: edited(id, run_at=None)),
@@ -346,7 +374,7 @@ TARGETS: Mapping[Cell, frozenset[State]] = {
 }
 """The states to which a cell moves a job; each of them must be seen."""
 
-UNCLAIMABLE = frozenset({State.BLOCKED, State.PAUSED, State.CANCELLED})
+UNCLAIMABLE = frozenset({State.BLOCKED, State.PAUSED, State.PROCESSING, State.CANCELLED})
 """States that a job asked for something can be in, and in which it has no `ready_at`."""
 
 
