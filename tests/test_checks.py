@@ -209,7 +209,7 @@ def test_handlers_that_cannot_be_isolated(monkeypatch: pytest.MonkeyPatch) -> No
     def local() -> None: ...
 
     assert messages("W015") == []
-    found = run_checks(tags=["dataqueue"], include_deployment_checks=True)
+    found = run_checks(tags=["dataqueue"], include_deployment_checks=True, databases=[])
     [message] = [message for message in found if message.id == "dataqueue.W015" and "'checks.local'" in message.msg]
     assert "jobs.py" in str(message.hint)
     monkeypatch.setattr(local.handler.function, "__module__", "__main__")

@@ -6,10 +6,9 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning, register
 
-from ..conf import aliases
-from ..exceptions import ConfigurationError
 from ..queue import JobQueue, get_queue
 from ..worker.isolation.checking import problems
+from .settings import usable_aliases
 
 HINT = "Define it in an app's jobs.py, at the top level, and keep the project's settings in a module."
 
@@ -33,10 +32,7 @@ def check_isolated_handlers_are_known(app_configs: Any, **_: Any) -> list[CheckM
 
 
 def _queues() -> list[JobQueue]:
-    try:
-        return [get_queue(alias) for alias in aliases()]
-    except ConfigurationError:  # E001 tells of it
-        return []
+    return [get_queue(alias) for alias in usable_aliases()]
 
 
 def _isolated(queue: JobQueue) -> list[Any]:

@@ -67,7 +67,7 @@ class Cancelling:
     def deaf_at(self) -> float:
         """Return when, in monotonic seconds, the next run has used up its grace; infinite when none was asked."""
         return min(
-            (run.signal.asked_at + self._grace for run in self._asked() if run.signal.asked_at), default=INFINITE
+            (run.signal.asked_at + self._grace for run in self._asked() if run.signal.asked_at), default=float("inf")
         )
 
     def _pause(self) -> float:
@@ -79,6 +79,3 @@ class Cancelling:
     def _asked(self) -> list[Run]:
         asked = [run for run in self._runs if run.signal.asked is AbortReason.CANCELLED]
         return [run for run in asked if not (run.decided or run.isolated)]
-
-
-INFINITE = float("inf")

@@ -5,7 +5,8 @@ worker brings everything to rest and all checkers run. A COMMIT is told apart by
 
 `CRASH_TRIALS=all` kills at every repetition of every statement and on both sides. Without it a statement is killed the
 first time that a kind of thread sends it in a scenario, and on one side: after what stores something, since before it
-all is as it was after the one that stored something last, and before any other; the first that stores gets both.
+all is as it was after the one that stored something last, and before any other; the first that stores gets both. One
+that stores nothing is killed in the first scenario that sends it.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def _traps(campaign: Campaign, name: str) -> list[Trap]:
     elsewhere = set() if name == START_UP else {(p.role, p.text) for p in campaign.points[START_UP]}
     chosen = [point for point in points if point.n == 1 and (point.role, point.text) not in elsewhere]
     storing = [point for point in chosen if WRITING.match(point.text) and point not in campaign.undone[name]]
-    return [Trap(point, side) for point in chosen for side in _sides(point, storing)]
+    worth_it = [point for point in chosen if point in storing or point.text not in campaign.killed]
+    return [Trap(point, side) for point in worth_it for side in _sides(point, storing)]
 
 
 def _sides(point: Point, storing: list[Point]) -> tuple[str, ...]:

@@ -202,7 +202,15 @@ def test_a_job_that_waits_for_a_slot_does_not_begin_once_it_was_asked_to_stop() 
     worker = store.put(Worker(label="w"))
     [job] = store.claim(Claim(limit=1, worker_id=worker.id, locked_by="w"))
     letters: list[Any] = []
-    runner = Runner(queue, Slots(1), None, isolated=None, must_stop=lambda: False, post=letters.append)  # type: ignore[arg-type]
+    runner = Runner(
+        queue,
+        Slots(1),
+        None,
+        isolated=None,  # type: ignore[arg-type]
+        isolates=lambda _: False,
+        must_stop=lambda: False,
+        post=letters.append,
+    )
     run = runner.new_run(job)
     queue.cancel_job(job.id, abort_running=True)
     watch = cancelling.Cancelling(store, {run}, queue.settings.worker, lambda: False)

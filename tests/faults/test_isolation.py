@@ -45,6 +45,14 @@ def marked(ledger: Path) -> list[psutil.Process]:
     return [process for process in found if _lives(process)]
 
 
+def _words(process: psutil.Process) -> str:
+    """The command of a process; nothing of one that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def _lives(process: psutil.Process) -> bool:
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
@@ -65,7 +73,7 @@ def test_whoever_is_killed_nothing_is_left(
         wait_until(lambda: begun(ledger, ids), what=lambda: team.output)  # noqa: B023
         time.sleep(chance.uniform(0.0, 0.1))
         if victim == "child":
-            interpreters = [p for p in marked(workers.ledger) if any("isolated import main" in w for w in p.cmdline())]
+            interpreters = [p for p in marked(workers.ledger) if "isolated import main" in _words(p)]
             os.kill(chance.choice(interpreters).pid, signal.SIGKILL)
         else:
             os.kill(team.pid, signal.SIGKILL)
@@ -93,7 +101,7 @@ def test_at_its_timeout_a_handler_is_gone_within_a_second(
     ids = [id for act in ("spin", "stuck", "litter") for id in add(store, act, **asked)]
     jobs = wait_for_end(store, ids, what=lambda: team.output)
     assert {job.failure_reason for job in jobs} == {FailureReason.TIMEOUT}
-    assert not [process for process in marked(workers.ledger) if "time.sleep" in process.cmdline()[-1]]
+    assert not [words for words in map(_words, marked(workers.ledger)) if "time.sleep" in words]
     clock = time.time() - time.monotonic()
     began = {entry.job: clock + entry.at / 1e9 for entry in ledger.read(BEGIN)}
     late = max(job.last_failed_at.timestamp() - began[job.id] - TIMEOUT for job in jobs if job.last_failed_at)

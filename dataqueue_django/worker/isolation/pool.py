@@ -20,8 +20,6 @@ from .hunting import kill_all
 from .starting import Interpreter, start
 
 GUARD = "from dataqueue_django.worker.isolation.guard import main; main(*told['arguments'])"
-TRIES = 2
-"""How often a child that has died while it waited for a job is replaced for the same job."""
 
 
 class Children:
@@ -53,11 +51,11 @@ class Children:
 
     def take(self) -> ChildProcess:
         """Return a child that waits for a job; raises CannotStart. It has to be put back."""
-        while (child := self._idle_one()) is not None:
-            if child.is_alive():
-                return self._ready(child)
+        while (child := self._idle_one()) is not None and not child.is_alive():
             child.kill()
-        return self._ready(self._new())
+        child = child or self._new()
+        child.get_ready()
+        return child
 
     def put_back(self, child: ChildProcess) -> None:
         """Take a child back; one that is dead, or has run its number of jobs, is not kept."""
@@ -87,10 +85,6 @@ class Children:
     def _idle_one(self) -> ChildProcess | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
-
-    def _ready(self, child: ChildProcess) -> ChildProcess:
-        child.get_ready()
-        return child
 
     def _new(self) -> ChildProcess:
         with self._lock:
