@@ -52,6 +52,10 @@ class InvalidFilter(DataQueueError, ValueError):
     """A query names an unknown field, order or limit."""
 
 
+class NameTaken(DataQueueError, ValueError):
+    """Something of this name exists already; nothing was written."""
+
+
 class InvalidSchedule(DataQueueError, ValueError):
     """A schedule cannot fire as described; nothing was written."""
 

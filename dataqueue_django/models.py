@@ -313,6 +313,101 @@ class Worker(models.Model):
         return self.label
 
 
+class CronSchedule(models.Model):
+    """What adds a job again and again; see `domain.records.CronSchedule`."""
+
+    id = models.BigAutoField(primary_key=True)
+    schedule_name = _word(255)
+    job_type = _word(128)
+    payload = models.JSONField(null=True)
+    options = models.JSONField(default=dict)
+    cron_expression = _word(255, db_default="", default="", blank=True)
+    timezone = _word(64, db_default="UTC", default="UTC")
+    every_ms = models.BigIntegerField(null=True)
+    start_at = models.DateTimeField(null=True)
+    end_at = models.DateTimeField(null=True)
+    max_runs = models.BigIntegerField(null=True)
+    runs = models.BigIntegerField(db_default=0, default=0)
+    catch_up = models.IntegerField(db_default=1, default=1)
+    overlap = _word(db_default="skip", default="skip")
+    jitter_ms = models.BigIntegerField(db_default=0, default=0)
+    status = _word(db_default="active", default="active")
+    paused_at = models.DateTimeField(null=True)
+    paused_by = _word(255, db_default="", default="", blank=True)
+    pause_reason = models.TextField(db_default="", default="", blank=True)
+    declared = models.BooleanField(db_default=False, default=False)
+    next_run_at = models.DateTimeField(null=True)
+    last_tick_at = models.DateTimeField(null=True)
+    last_enqueued_at = models.DateTimeField(null=True)
+    last_job_id = models.BigIntegerField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "schedule"
+        verbose_name_plural = "schedules"
+        permissions: ClassVar = [("run_cronschedule", "Can run schedule"), ("pause_cronschedule", "Can pause schedule")]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["next_run_at", "id"],
+                condition=Q(next_run_at__isnull=False),
+                name="dataqueue_schedule_due",
+            ),
+        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["schedule_name"], name="dataqueue_schedule_name")]
+
+    def __str__(self) -> str:
+        return self.schedule_name
+
+
+class CronTick(models.Model):
+    """A moment at which a schedule was due; see `domain.records.CronTick`."""
+
+    id = models.BigAutoField(primary_key=True)
+    schedule_id = models.BigIntegerField()
+    tick_at = models.DateTimeField()
+    outcome = _word()
+    job_id = models.BigIntegerField(null=True)
+    actor = _word(255, db_default="", default="", blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "tick"
+        verbose_name_plural = "ticks"
+        indexes: ClassVar = [
+            models.Index(fields=["schedule_id", "id"], name="dataqueue_tick_schedule"),
+            models.Index(fields=["created_at", "id"], name="dataqueue_tick_created"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["schedule_id", "tick_at"], condition=~Q(outcome="by_hand"), name="dataqueue_tick_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"tick {self.pk} of schedule {self.schedule_id}"
+
+
+class Duty(models.Model):
+    """Something that workers do for all, once in a while; see `domain.records.Duty`. Its id is its name."""
+
+    id = _word(64, primary_key=True)
+    due_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    done_by = _word(255, db_default="", default="", blank=True)
+    report = models.JSONField(null=True)
+    error = models.TextField(db_default="", default="", blank=True)
+    state = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name = "duty"
+        verbose_name_plural = "duties"
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class RateBucket(models.Model):
     """The permits left in one rate bucket at a moment."""
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from .records import JSON, CancelRequest, EventType, JobLog, Kind, NewJob, Step, Token
+from .records import JSON, CancelRequest, CronTick, EventType, JobLog, Kind, NewJob, Step, Token
 
 
 class Verb(StrEnum):
@@ -36,6 +36,8 @@ class Verb(StrEnum):
     BEAT = "beat"
     EXPIRE = "expire"
     STOP = "stop"
+    TICK = "tick"
+    DUTY = "duty"
     OTHER = "other"
 
 
@@ -127,13 +129,16 @@ PRESENT: Final = _Countless("PRESENT", lambda value: value is not None)
 AHEAD: Final = _Countless("AHEAD", lambda value: value is None)
 """In a guard: None, or a time that the store's clock has not reached (only that clock can tell)."""
 
+DUE: Final = _Countless("DUE", lambda _value: False)
+"""In a guard: a time that the store's clock has reached."""
+
 Guard = Mapping[str, Collection[Any]]
 """Field name → the values it may have for the change to apply."""
 
 SPAWNED: Final[Any] = type("Spawned", (), {"__repr__": lambda self: "SPAWNED"})()
-"""Within the result of a Step that is put with a spawned job: that job's id."""
+"""In what is put with a spawned job, as a field's value or within the result of a Step: that job's id."""
 
-Owned = Step | JobLog | Token | CancelRequest
+Owned = Step | JobLog | Token | CancelRequest | CronTick
 """What a Change can put beside its record."""
 
 
@@ -240,11 +245,11 @@ def speaking_for(change: Change, request: Mapping[str, Any]) -> Change:
 
 
 def dated(record: Any, now: datetime, spawned: int | None = None) -> Any:
-    """Return a new record with its times by the store's clock: `created_at` where it has none, and relative ones."""
+    """Return a new record with its times by the store's clock: where it has none that says since when, and relative."""
     known = {f.name: getattr(record, f.name) for f in fields(record)}
     found = {name: _resolve(name, value, known, now) for name, value in known.items() if isinstance(value, RELATIVE)}
-    if known.get("created_at", now) is None:
-        found["created_at"] = now
+    found |= {name: now for name in ("created_at", "updated_at") if known.get(name, now) is None}
+    found |= {name: spawned for name, value in known.items() if value is SPAWNED}
     result = known.get("result")
     if isinstance(result, dict) and any(value is SPAWNED for value in result.values()):
         found["result"] = {key: spawned if value is SPAWNED else value for key, value in result.items()}
@@ -302,6 +307,8 @@ def walk(alternatives: Alternatives, apply: Callable[[Change], tuple[bool, int |
 
 
 def _allows(allowed: Collection[Any], value: Any, now: datetime) -> bool:
+    if allowed is DUE:
+        return value is not None and value <= now
     return value in allowed or (allowed is AHEAD and value > now)
 
 

@@ -70,10 +70,35 @@ class FailureReason(StrEnum):
 class Kind(StrEnum):
     """The kinds of record a Change can be about, in the order in which they are locked."""
 
+    DUTY = "duty"
     WORKER = "worker"
     TOKEN = "token"
+    SCHEDULE = "schedule"
     JOB = "job"
     CANCEL = "cancel"
+
+
+class ScheduleStatus(StrEnum):
+    """Whether a schedule fires."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+class Overlap(StrEnum):
+    """What a schedule does at a tick while the job of an earlier one has not ended."""
+
+    SKIP = "skip"
+    ALLOW = "allow"
+    REPLACE = "replace"
+
+
+class TickOutcome(StrEnum):
+    """What became of a tick; `by_hand` is one that somebody asked for between two ticks."""
+
+    ENQUEUED = "enqueued"
+    SKIPPED = "skipped"
+    BY_HAND = "by_hand"
 
 
 class StepKind(StrEnum):
@@ -112,6 +137,9 @@ class NewJob:
     tags: tuple[str, ...] = ()
     idempotency_key: str | None = None
     group_id: str | None = None
+    cron_schedule_id: int | None = None
+    scheduled_for: datetime | None = None
+    context: JSON = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +176,8 @@ class ClaimedJob:
     crash_count: int
     tags: tuple[str, ...]
     group_id: str | None
+    scheduled_for: datetime | None
+    context: JSON
     locked_at: datetime
 
 
@@ -353,6 +383,80 @@ class Worker:
     last_beat_at: datetime | None = None
     stopping_at: datetime | None = None
     expired_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CronSchedule:
+    """What adds a job again and again (DataQueue "CronScheduleRecord"); its name is unique.
+
+    Either `cron_expression` or `every_ms` says when. `options` are those of its jobs, in JSON. `catch_up` is how many
+    missed ticks are made up for. `next_run_at` is None while it is paused and once it will not fire any more.
+    `last_tick_at` is the latest tick that was seen to, whatever became of it; ticks only go forward. With `declared`
+    it stands in the project's code.
+    """
+
+    id: int = 0
+    schedule_name: str
+    job_type: str
+    payload: JSON = None
+    options: Mapping[str, JSON] = field(default_factory=dict)
+    cron_expression: str = ""
+    timezone: str = "UTC"
+    every_ms: int | None = None
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    max_runs: int | None = None
+    runs: int = 0
+    catch_up: int = 1
+    overlap: Overlap = Overlap.SKIP
+    jitter_ms: int = 0
+    status: ScheduleStatus = ScheduleStatus.ACTIVE
+    paused_at: Any = None
+    paused_by: str = ""
+    pause_reason: str = ""
+    declared: bool = False
+    next_run_at: datetime | None = None
+    last_tick_at: datetime | None = None
+    last_enqueued_at: datetime | None = None
+    last_job_id: int | None = None
+    created_at: Any = None
+    updated_at: Any = None
+
+    @property
+    def allow_overlap(self) -> bool:
+        """DataQueue's name for `overlap` being "allow"."""
+        return self.overlap is Overlap.ALLOW
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CronTick:
+    """A moment at which a schedule was due, and the job that was added for it, if one was."""
+
+    id: int = 0
+    schedule_id: int
+    tick_at: datetime
+    outcome: TickOutcome
+    job_id: Any = None
+    actor: str = ""
+    created_at: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duty:
+    """Something that workers do for all, once in a while: its id is its name.
+
+    It belongs to whoever moves `due_at`. `report` says what it did last, `error` why it failed, if it did; `state` is
+    what it remembers from one time to the next.
+    """
+
+    id: str
+    due_at: Any = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    done_by: str = ""
+    report: JSON = None
+    error: str = ""
+    state: JSON = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from .recurring import Cron, Every, Recurrence, latest, upcoming
 
@@ -17,13 +16,6 @@ ON_TIME = timedelta(seconds=60)
 """A tick that is seen later than this was missed: nobody was there. Upkeep looks far more often."""
 
 MOST_CAUGHT_UP = 1_000
-
-
-class ScheduleStatus(StrEnum):
-    """Whether a schedule fires."""
-
-    ACTIVE = "active"
-    PAUSED = "paused"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,94 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="Duty",
+            fields=[
+                ("id", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("due_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("done_by", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("report", models.JSONField(null=True)),
+                ("error", models.TextField(blank=True, db_default="", default="")),
+                ("state", models.JSONField(null=True)),
+            ],
+            options={
+                "verbose_name": "duty",
+                "verbose_name_plural": "duties",
+            },
+        ),
+        migrations.CreateModel(
+            name="CronSchedule",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("schedule_name", models.CharField(max_length=255)),
+                ("job_type", models.CharField(max_length=128)),
+                ("payload", models.JSONField(null=True)),
+                ("options", models.JSONField(default=dict)),
+                ("cron_expression", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("timezone", models.CharField(db_default="UTC", default="UTC", max_length=64)),
+                ("every_ms", models.BigIntegerField(null=True)),
+                ("start_at", models.DateTimeField(null=True)),
+                ("end_at", models.DateTimeField(null=True)),
+                ("max_runs", models.BigIntegerField(null=True)),
+                ("runs", models.BigIntegerField(db_default=0, default=0)),
+                ("catch_up", models.IntegerField(db_default=1, default=1)),
+                ("overlap", models.CharField(db_default="skip", default="skip", max_length=16)),
+                ("jitter_ms", models.BigIntegerField(db_default=0, default=0)),
+                ("status", models.CharField(db_default="active", default="active", max_length=16)),
+                ("paused_at", models.DateTimeField(null=True)),
+                ("paused_by", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("pause_reason", models.TextField(blank=True, db_default="", default="")),
+                ("declared", models.BooleanField(db_default=False, default=False)),
+                ("next_run_at", models.DateTimeField(null=True)),
+                ("last_tick_at", models.DateTimeField(null=True)),
+                ("last_enqueued_at", models.DateTimeField(null=True)),
+                ("last_job_id", models.BigIntegerField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "schedule",
+                "verbose_name_plural": "schedules",
+                "permissions": [("run_cronschedule", "Can run schedule"), ("pause_cronschedule", "Can pause schedule")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_run_at__isnull", False)),
+                        fields=["next_run_at", "id"],
+                        name="dataqueue_schedule_due",
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("schedule_name",), name="dataqueue_schedule_name")],
+            },
+        ),
+        migrations.CreateModel(
+            name="CronTick",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("schedule_id", models.BigIntegerField()),
+                ("tick_at", models.DateTimeField()),
+                ("outcome", models.CharField(max_length=16)),
+                ("job_id", models.BigIntegerField(null=True)),
+                ("actor", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("created_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "tick",
+                "verbose_name_plural": "ticks",
+                "indexes": [
+                    models.Index(fields=["schedule_id", "id"], name="dataqueue_tick_schedule"),
+                    models.Index(fields=["created_at", "id"], name="dataqueue_tick_created"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("outcome", "by_hand"), _negated=True),
+                        fields=("schedule_id", "tick_at"),
+                        name="dataqueue_tick_unique",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="RateBucket",
             fields=[
                 ("key", models.CharField(max_length=255, primary_key=True, serialize=False)),

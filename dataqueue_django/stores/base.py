@@ -6,7 +6,7 @@ Rules that hold for all of them, and that `testing.contract` checks:
 2. Claim order is priority descending, position, ready_at, id, over everything that is due.
 3. Times: `now=None` is the store's own clock in that statement; tests pass a value.
 4. Stores raise for broken input or a broken connection only. "Somebody else was faster" is an answer, not an error.
-5. Records are locked in one order: workers, tokens, jobs, requests to cancel, each by ascending id.
+5. Records are locked in one order: duties, workers, tokens, schedules, jobs, requests to cancel, each by ascending id.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from ..domain.records import (
     CancelRequest,
     Claim,
     ClaimedJob,
+    CronSchedule,
+    CronTick,
+    Duty,
     Inserted,
     Job,
     JobEvent,
@@ -38,7 +41,7 @@ from ..domain.records import (
     Worker,
 )
 
-SideRecord = TypeVar("SideRecord", Worker, Token)
+SideRecord = TypeVar("SideRecord", Worker, Token, CronSchedule, Duty)
 """A record that is neither a job nor part of one."""
 
 
@@ -195,7 +198,10 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, record: SideRecord, *, now: datetime | None = None) -> SideRecord:
-        """Insert a side record and return it with its times, a worker with its id as well."""
+        """Insert a side record and return it with its times, a worker and a schedule with their ids as well.
+
+        A duty that is there already stays as it is. Raises NameTaken for a schedule whose name is another's.
+        """
 
     @abstractmethod
     def fetch(self, kind: Kind, id: int | str) -> Any:
@@ -207,11 +213,32 @@ class Store(ABC):
 
     @abstractmethod
     def remove(self, kind: Kind, ids: Collection[int | str]) -> int:
-        """Delete side records and return how many; a worker to which a job still refers stays."""
+        """Delete side records and return how many; a worker to which a job still refers stays.
+
+        The ticks of a schedule go with it, its jobs stay.
+        """
 
     @abstractmethod
     def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
         """Return up to `limit` tokens whose `due_at` has come, the longest due first."""
+
+    # -- schedules
+
+    @abstractmethod
+    def due_schedules(self, *, limit: int = 1000, now: datetime | None = None) -> list[CronSchedule]:
+        """Return up to `limit` schedules whose `next_run_at` has come, the longest due first."""
+
+    @abstractmethod
+    def next_schedule_in(self, *, now: datetime | None = None) -> float | None:
+        """Return in how many seconds the next schedule is due; 0 if one is, None when none will be."""
+
+    @abstractmethod
+    def ticks(self, schedule_id: int, *, limit: int = 100, before: int | None = None) -> list[CronTick]:
+        """Return the ticks of a schedule, newest first, below the tick id `before`."""
+
+    @abstractmethod
+    def delete_ticks(self, *, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` ticks that were recorded before a moment, the oldest first, and return how many."""
 
     # -- requests to cancel
 

@@ -35,6 +35,9 @@ from ..domain.records import (
     CancelRequest,
     Claim,
     ClaimedJob,
+    CronSchedule,
+    CronTick,
+    Duty,
     EventType,
     Inserted,
     Job,
@@ -50,11 +53,15 @@ from ..domain.records import (
     Worker,
 )
 from ..domain.tokens import expire
+from ..exceptions import NameTaken
 from .base import MOST_LOGS, Features, SideRecord, Store, chosen
 
 CARRIED_OVER = frozenset(f.name for f in fields(NewJob)) - {"run_at"}
 SLIM = tuple(f.name for f in fields(ClaimedJob))
-NESTED = ("payload", "output", "progress_data", "error_history", "context", "metadata", "result", "answer_schema")
+NESTED = (
+    *("payload", "output", "progress_data", "error_history", "context", "metadata", "result", "answer_schema"),
+    *("options", "report", "state"),
+)
 
 
 class MemoryStore(Store):
@@ -69,6 +76,9 @@ class MemoryStore(Store):
         self._workers: dict[int, Worker] = {}
         self._tokens: dict[str, Token] = {}
         self._requests: dict[int, CancelRequest] = {}
+        self._schedules: dict[int, CronSchedule] = {}
+        self._ticks: list[CronTick] = []
+        self._duties: dict[str, Duty] = {}
         self._steps: dict[tuple[int, StepKind, str], Step] = {}
         self._logs: list[JobLog] = []
         self._events: list[JobEvent] = []
@@ -76,6 +86,7 @@ class MemoryStore(Store):
         self._buckets: dict[str, Bucket] = {}
         self._job_ids, self._worker_ids = counter(1), counter(1)
         self._event_ids, self._log_ids = counter(1), counter(1)
+        self._schedule_ids, self._tick_ids = counter(1), counter(1)
 
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
         """See Store.insert."""
@@ -241,6 +252,14 @@ class MemoryStore(Store):
             if isinstance(record, Token):
                 stored = dated(record, at)
                 self._tokens[stored.id] = _copy(stored)
+            elif isinstance(record, Duty):
+                stored = dated(record, at)
+                self._duties.setdefault(stored.id, _copy(stored))
+            elif isinstance(record, CronSchedule):
+                if any(one.schedule_name == record.schedule_name for one in self._schedules.values()):
+                    raise NameTaken(f"A schedule named {record.schedule_name!r} exists already.")
+                stored = replace(dated(record, at), id=next(self._schedule_ids))
+                self._schedules[stored.id] = _copy(stored)
             else:
                 stored = replace(record, id=next(self._worker_ids), started_at=at, last_beat_at=at)
                 self._workers[stored.id] = stored
@@ -265,6 +284,8 @@ class MemoryStore(Store):
             doomed = {id for id in ids if id in side and id not in held}
             for id in doomed:
                 del side[id]
+            if kind is Kind.SCHEDULE:
+                self._ticks = [tick for tick in self._ticks if tick.schedule_id not in doomed]
             return len(doomed)
 
     def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
@@ -274,6 +295,33 @@ class MemoryStore(Store):
             due = [token for token in self._tokens.values() if token.due_at is not None and token.due_at <= at]
             due.sort(key=lambda token: (token.due_at, token.id))
             return [_copy(token) for token in due[:limit]]
+
+    def due_schedules(self, *, limit: int = 1000, now: datetime | None = None) -> list[CronSchedule]:
+        """See Store.due_schedules."""
+        with self._lock:
+            at = _clock(now)
+            due = [(one.next_run_at, one.id) for one in self._schedules.values() if one.next_run_at]
+            return [_copy(self._schedules[id]) for next_run_at, id in sorted(due) if next_run_at <= at][:limit]
+
+    def next_schedule_in(self, *, now: datetime | None = None) -> float | None:
+        """See Store.next_schedule_in."""
+        with self._lock:
+            ahead = [one.next_run_at for one in self._schedules.values() if one.next_run_at]
+            return max(0.0, (min(ahead) - _clock(now)).total_seconds()) if ahead else None
+
+    def ticks(self, schedule_id: int, *, limit: int = 100, before: int | None = None) -> list[CronTick]:
+        """See Store.ticks."""
+        with self._lock:
+            mine = [tick for tick in reversed(self._ticks) if tick.schedule_id == schedule_id]
+            return [tick for tick in mine if before is None or tick.id < before][:limit]
+
+    def delete_ticks(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_ticks."""
+        with self._lock:
+            old = sorted((tick.created_at, tick.id) for tick in self._ticks if tick.created_at < before)[:limit]
+            doomed = {id for _, id in old}
+            self._ticks = [tick for tick in self._ticks if tick.id not in doomed]
+            return len(doomed)
 
     def cancel_requests(self, jobs: Collection[int]) -> list[CancelRequest]:
         """See Store.cancel_requests."""
@@ -299,7 +347,7 @@ class MemoryStore(Store):
     def _all_or_nothing(self) -> Iterator[None]:
         """Hold the lock; what was done is undone if it ends in an exception."""
         with self._lock:
-            names = ("_jobs", "_workers", "_tokens", "_requests", "_steps", "_logs", "_events", "_keys")
+            names = [name for name, value in vars(self).items() if isinstance(value, dict | list)]
             before = {name: copy(getattr(self, name)) for name in names}
             try:
                 yield
@@ -352,44 +400,56 @@ class MemoryStore(Store):
         if not all(self._is_met(need, now) for need in change.needs):
             return False, None
         if change.kind is not Kind.JOB:
-            return self._apply_to_side(change, now), None
+            return self._apply_to_side(change, now)
         job = self._jobs.get(int(change.id))
         updates = None if job is None else apply_change(_View(job), change, now)
         if job is None or updates is None:
             return False, None
         if change.as_asked:
             change = speaking_for(change, _View(self._requests[job.id]))
-        spawned = self._insert(change.spawn, now).id if change.spawn else None
-        if change.link:
-            updates[change.link] = spawned
+        spawned = self._follow(change, updates, now)
         changed = replace(job, **updates)
         self._jobs[job.id] = changed
-        for record in put_of(change, now, spawned):
-            self._put_owned(deepcopy(record))
         if change.withdraw:
             self._requests.pop(job.id, None)
         if change.event:
             self._log(changed, change.event, now, job.claim_seq, change.metadata, change.actor)
         return True, spawned
 
-    def _apply_to_side(self, change: Change, now: datetime) -> bool:
+    def _apply_to_side(self, change: Change, now: datetime) -> tuple[bool, int | None]:
         side = self._side(change.kind)
         record = side.get(change.id)
         updates = None if record is None else apply_change(_View(record), change, now)
         if record is None or updates is None:
-            return False
+            return False, None
+        spawned = self._follow(change, updates, now)
         side[change.id] = replace(record, **deepcopy(updates))
         if change.withdraw:
             self._requests.pop(int(change.id), None)
-        return True
+        return True, spawned
+
+    def _follow(self, change: Change, updates: dict[str, Any], now: datetime) -> int | None:
+        """Insert what a change that holds spawns and puts; return the id of the job."""
+        spawned = self._insert(change.spawn, now).id if change.spawn else None
+        if change.link:
+            updates[change.link] = spawned
+        for record in put_of(change, now, spawned):
+            self._put_owned(deepcopy(record))
+        return spawned
 
     def _is_met(self, need: Need, now: datetime) -> bool:
         found = self._jobs.get(int(need.id)) if need.kind is Kind.JOB else self._side(need.kind).get(need.id)
         return found is not None and guard_holds(_View(found), need.guard, now)
 
     def _side(self, kind: Kind) -> dict[Any, Any]:
-        sides: dict[Kind, dict[Any, Any]] = {Kind.TOKEN: self._tokens, Kind.CANCEL: self._requests}
-        return sides.get(kind, self._workers)
+        sides: dict[Kind, dict[Any, Any]] = {
+            Kind.DUTY: self._duties,
+            Kind.WORKER: self._workers,
+            Kind.TOKEN: self._tokens,
+            Kind.SCHEDULE: self._schedules,
+            Kind.CANCEL: self._requests,
+        }
+        return sides[kind]
 
     def _put_owned(self, record: Owned) -> None:
         if isinstance(record, Step):
@@ -398,6 +458,8 @@ class MemoryStore(Store):
             self._tokens[record.id] = record
         elif isinstance(record, CancelRequest):
             self._requests[record.id] = record
+        elif isinstance(record, CronTick):
+            self._ticks.append(replace(record, id=next(self._tick_ids)))
         else:
             self._logs.append(replace(record, id=next(self._log_ids)))
             mine = [line.id for line in self._logs if line.job_id == record.job_id]

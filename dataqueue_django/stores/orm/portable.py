@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,20 +19,8 @@ from django.db.models import Case, Count, Exists, F, Min, OuterRef, Value, When
 from ...domain.backlog import Backlog
 from ...domain.changes import (
     Alternatives,
-    Change,
     Committed,
-    Guard,
-    Need,
-    Verdict,
-    apply_change,
-    columns_of,
     dated,
-    guard_holds,
-    only_read,
-    put_of,
-    speaking_for,
-    targets,
-    walk,
 )
 from ...domain.filters import EVERYTHING, JobFilter, Order
 from ...domain.lifecycle import ENDINGS
@@ -43,6 +31,8 @@ from ...domain.records import (
     CancelRequest,
     Claim,
     ClaimedJob,
+    CronSchedule,
+    CronTick,
     EventType,
     Inserted,
     Job,
@@ -57,7 +47,10 @@ from ...domain.records import (
     Worker,
 )
 from ...domain.tokens import expire
+from ...exceptions import NameTaken
 from ...models import CancelRequest as RequestRow
+from ...models import CronSchedule as ScheduleRow
+from ...models import CronTick as TickRow
 from ...models import Job as JobRow
 from ...models import JobEvent as EventRow
 from ...models import JobLog as LogRow
@@ -66,29 +59,16 @@ from ...models import RateBucket as BucketRow
 from ...models import Step as StepRow
 from ...models import Token as TokenRow
 from ...models import Worker as WorkerRow
-from ..base import MOST_LOGS, Features, PrivateSession, SideRecord, Store
+from ..base import Features, PrivateSession, SideRecord, Store
 from . import rows
+from .batch import Batch
 from .filters import claimable, conditions
 from .migrated import unapplied
 from .session import PrivateConnection
+from .tables import MODELS, TABLES
 
 STAGE_LOT = 1000
 STAGE_SECONDS = 0.05
-ALWAYS_READ_OF = {
-    Kind.JOB: frozenset({"id", "claim_seq", "attempts"}),
-    Kind.CANCEL: frozenset({"id", "claim_seq", "created_at", "actor", "reason"}),
-}
-"""What the event of any change needs to know of the job, and of the request that it speaks for."""
-
-NEW_LOG_FIELDS = tuple(name for name in rows.LOG_FIELDS if name != "id")
-
-TABLES = (JobRow, TagRow, EventRow, StepRow, LogRow, TokenRow, WorkerRow, BucketRow, RequestRow)
-MODELS: dict[Kind, type[models.Model]] = {
-    Kind.JOB: JobRow,
-    Kind.TOKEN: TokenRow,
-    Kind.WORKER: WorkerRow,
-    Kind.CANCEL: RequestRow,
-}
 
 
 class PortableStore(Store):
@@ -162,7 +142,7 @@ class PortableStore(Store):
         if not items:
             return []
         with self._write():
-            batch = _Batch(self, items, wait=wait, now=now)
+            batch = Batch(self, items, wait=wait, now=now)
             results = [batch.settle(item) for item in items]
             batch.write_back()
             return results
@@ -294,15 +274,16 @@ class PortableStore(Store):
 
     def put(self, record: SideRecord, *, now: datetime | None = None) -> SideRecord:
         """See Store.put."""
-        at = self._at(now)
-        if isinstance(record, Token):
-            token = dated(record, at)
-            self._table(TokenRow).create(**rows.columns_of_record(token, rows.TOKEN_FIELDS))
-            return token  # type: ignore[no-any-return]
-        stored = replace(record, started_at=at, last_beat_at=at)
-        columns = rows.to_columns({name: getattr(stored, name) for name in rows.WORKER_FIELDS}, at)
-        del columns["id"]
-        return replace(stored, id=self._workers().create(**columns).pk)
+        kind = next(kind for kind, type_ in rows.SIDE.items() if isinstance(record, type_))
+        stored = _born(record, self._at(now))
+        columns = rows.columns_of_record(stored, rows.SIDE_FIELDS[kind])
+        table = self._table(MODELS[kind])
+        if columns["id"]:
+            table.bulk_create([MODELS[kind](**columns)], ignore_conflicts=kind is Kind.DUTY)
+        else:
+            del columns["id"]
+            stored = replace(stored, id=self._create(table, columns))
+        return stored  # type: ignore[no-any-return]
 
     def fetch(self, kind: Kind, id: int | str) -> Any:
         """See Store.fetch."""
@@ -311,38 +292,62 @@ class PortableStore(Store):
 
     def find(self, kind: Kind, **equals: Any) -> list[Any]:
         """See Store.find."""
-        found = self._table(MODELS[kind]).filter(**equals).order_by("id")
-        if kind is Kind.TOKEN:
-            return [Token(**rows.token_fields(row)) for row in found.values(*rows.TOKEN_FIELDS)]
-        if kind is Kind.CANCEL:
-            return [CancelRequest(**row) for row in found.values(*rows.REQUEST_FIELDS)]
-        return [Worker(**rows.to_fields(row)) for row in found.values(*rows.WORKER_FIELDS)]
+        return self._records(kind, self._table(MODELS[kind]).filter(**equals).order_by("id"))
 
     def remove(self, kind: Kind, ids: Collection[int | str]) -> int:
         """See Store.remove."""
         doomed = self._table(MODELS[kind]).filter(id__in=ids)
         if kind is Kind.WORKER:
             doomed = doomed.filter(~Exists(self._jobs().filter(worker_id=OuterRef("id"))))
-        return int(doomed.delete()[0])
+        with self._write():
+            if kind is Kind.SCHEDULE:
+                self._table(TickRow).filter(schedule_id__in=ids).delete()
+            return int(doomed.delete()[0])
 
     def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
         """See Store.due_tokens."""
         due = self._table(TokenRow).filter(due_at__lte=self._at(now)).order_by("due_at", "id")
-        return [Token(**rows.token_fields(row)) for row in due.values(*rows.TOKEN_FIELDS)[:limit]]
+        return self._records(Kind.TOKEN, due[:limit])
+
+    # -- schedules
+
+    def due_schedules(self, *, limit: int = 1000, now: datetime | None = None) -> list[CronSchedule]:
+        """See Store.due_schedules."""
+        due = self._table(ScheduleRow).filter(next_run_at__lte=self._clock_column(now))
+        return self._records(Kind.SCHEDULE, due.order_by("next_run_at", "id")[:limit])
+
+    def next_schedule_in(self, *, now: datetime | None = None) -> float | None:
+        """See Store.next_schedule_in."""
+        ahead = self._table(ScheduleRow).filter(next_run_at__isnull=False).order_by("next_run_at", "id")
+        row = ahead.values_list("next_run_at", self._clock_column(now)).first()
+        return None if row is None else max(0.0, (row[0] - row[1]).total_seconds())
+
+    def ticks(self, schedule_id: int, *, limit: int = 100, before: int | None = None) -> list[CronTick]:
+        """See Store.ticks."""
+        found = self._table(TickRow).filter(schedule_id=schedule_id).order_by("-id")
+        found = found if before is None else found.filter(id__lt=before)
+        return [rows.tick_of(row) for row in found.values(*rows.TICK_FIELDS)[:limit]]
+
+    def delete_ticks(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_ticks."""
+        old = self._table(TickRow).filter(created_at__lt=before)
+        with self._write():
+            ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
+            return int(self._table(TickRow).filter(id__in=ids).delete()[0])
 
     # -- requests to cancel
 
     def cancel_requests(self, jobs: Collection[int]) -> list[CancelRequest]:
         """See Store.cancel_requests."""
         found = self._table(RequestRow).filter(id__in=jobs).order_by("id")
-        return [CancelRequest(**row) for row in found.values(*rows.REQUEST_FIELDS)]
+        return self._records(Kind.CANCEL, found)
 
     def stray_requests(self, *, jobs: Collection[int] = (), limit: int = 1000) -> list[CancelRequest]:
         """See Store.stray_requests."""
         found = self._table(RequestRow).filter(id__in=jobs) if jobs else self._table(RequestRow)
         in_it = self._jobs().filter(id=OuterRef("id"), claim_seq=OuterRef("claim_seq"))
         stray = found.filter(~Exists(in_it)).order_by("id")[:limit]
-        return [CancelRequest(**row) for row in stray.values(*rows.REQUEST_FIELDS)]
+        return self._records(Kind.CANCEL, stray)
 
     # -- rates
 
@@ -449,6 +454,21 @@ class PortableStore(Store):
     def _table(self, model: type[models.Model]) -> Any:
         return model._default_manager.using(self.database)
 
+    def _create(self, table: Any, columns: Mapping[str, Any]) -> int:
+        """Insert a row and return its id; the caller's own transaction stays usable where its name is taken."""
+        try:
+            with self.transaction():
+                return int(table.create(**columns).pk)
+        except IntegrityError:
+            name = columns.get("schedule_name")
+            if name is None or not table.filter(schedule_name=name).exists():
+                raise
+            raise NameTaken(f"A schedule named {name!r} exists already.") from None
+
+    def _records(self, kind: Kind, found: Any) -> list[Any]:
+        """The rows of a kind as its records."""
+        return [rows.SIDE[kind](**rows.fields_of(kind, row)) for row in found.values(*rows.SIDE_FIELDS[kind])]
+
     def _jobs(self) -> Any:
         return self._table(JobRow)
 
@@ -541,193 +561,9 @@ class PortableStore(Store):
         )
 
 
-@dataclass
-class _Batch:
-    """One commit: the records it may touch, locked and loaded once, and what it changes on them."""
-
-    store: PortableStore
-    items: Sequence[Alternatives]
-    wait: bool
-    now: datetime | None
-    events: list[dict[str, Any]] = field(default_factory=list)
-    changed: dict[tuple[Kind, Any], dict[str, Any]] = field(default_factory=dict)
-    put: list[Any] = field(default_factory=list)
-    requests: dict[int, CancelRequest | None] = field(default_factory=dict)
-    """The requests to cancel that are written, by job; None are those that go."""
-    held_requests: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.at = self.now or datetime.now(UTC)
-        self.loaded: dict[tuple[Kind, Any], dict[str, Any]] = {}
-        for kind in Kind:
-            ids = targets(self.items, kind)
-            if kind is Kind.CANCEL:
-                ids = self._standing(ids)
-            if ids:
-                self._load(kind, self.store._locked(self._rows(kind, ids), wait=self.wait))
-            if kind is Kind.CANCEL:
-                self.held_requests = {id for id in ids if (kind, id) not in self.loaded}
-            if looked_at := only_read(self.items, kind):
-                self._load(kind, self._rows(kind, looked_at))
-
-    def settle(self, item: Alternatives) -> Committed:
-        """Apply the first alternative that holds."""
-        if not self.wait and any(self._is_held(need, need.guard) for change in item for need in change.needs):
-            return Committed(verdict=Verdict.BUSY)
-        result = walk(item, self._apply)
-        if result.verdict is Verdict.LOST and not self.wait and self._is_held_by_another(item):
-            return Committed(verdict=Verdict.BUSY)
-        return result
-
-    def write_back(self) -> None:
-        """Write what changed, one UPDATE per distinct set of values, what was put, and the events."""
-        groups: dict[str, tuple[Kind, dict[str, Any], list[Any]]] = {}
-        for (kind, id), values in self.changed.items():
-            columns = rows.to_columns(values, self.at)
-            groups.setdefault(f"{kind}{columns!r}", (kind, columns, []))[2].append(id)
-        for kind, columns, ids in groups.values():
-            self.store._table(MODELS[kind]).filter(id__in=ids).update(**columns)
-        self._write_tags()
-        self._write_put()
-        self._write_requests()
-        self.store._add_rows(EventRow, self.events)
-
-    def _write_put(self) -> None:
-        steps = {(one.job_id, one.kind, one.name): one for one in self.put if isinstance(one, Step)}
-        if steps:
-            self.store._table(StepRow).bulk_create(
-                [StepRow(**rows.columns_of_record(step, rows.STEP_FIELDS)) for step in steps.values()],
-                update_conflicts=True,
-                unique_fields=["job_id", "kind", "name"],
-                update_fields=["result", "until", "created_at", "claim_seq", "attempt"],
-            )
-        tokens = [one for one in self.put if isinstance(one, Token)]
-        self.store._add_rows(TokenRow, [rows.columns_of_record(token, rows.TOKEN_FIELDS) for token in tokens])
-        logs = [one for one in self.put if isinstance(one, JobLog)]
-        self.store._add_rows(LogRow, [rows.columns_of_record(line, NEW_LOG_FIELDS) for line in logs])
-        for job_id in sorted({line.job_id for line in logs if line.claim_seq > 1}):
-            self._trim_logs(job_id)
-
-    def _write_requests(self) -> None:
-        gone = [id for id, request in self.requests.items() if request is None]
-        if gone:
-            self.store._table(RequestRow).filter(id__in=gone).delete()
-        written = [
-            RequestRow(**rows.columns_of_record(one, rows.REQUEST_FIELDS)) for one in self.requests.values() if one
-        ]
-        if written:
-            self.store._table(RequestRow).bulk_create(
-                written,
-                update_conflicts=True,
-                unique_fields=["id"],
-                update_fields=["claim_seq", "created_at", "actor", "reason"],
-            )
-
-    def _trim_logs(self, job_id: int) -> None:
-        mine = self.store._table(LogRow).filter(job_id=job_id)
-        oldest = mine.order_by("-id").values_list("id", flat=True)[MOST_LOGS - 1 : MOST_LOGS]
-        for kept_from in oldest:
-            mine.filter(id__lt=kept_from).delete()
-
-    def _write_tags(self) -> None:
-        """Make the index of tags say what the jobs' own lists say now."""
-        tags = {id: values["tags"] for (kind, id), values in self.changed.items() if "tags" in values}
-        if tags:
-            self.store._table(TagRow).filter(job_id__in=tags).delete()
-            self.store._add_rows(TagRow, [{"job_id": id, "tag": tag} for id in sorted(tags) for tag in tags[id]])
-
-    def _standing(self, ids: list[Any]) -> list[Any]:
-        """Return for which of these jobs there is a request to cancel: mostly none, and then nothing to lock."""
-        return list(self._rows(Kind.CANCEL, ids).values_list("id", flat=True)) if ids else []
-
-    def _load(self, kind: Kind, found: Any) -> None:
-        clock = self.store._clock_column(self.now)
-        for row in found.annotate(clock=clock).values(*self._columns(kind), "clock"):
-            self.at = row.pop("clock")
-            self.loaded[kind, row["id"]] = _fields_of(kind, row)
-
-    def _rows(self, kind: Kind, ids: Collection[Any]) -> Any:
-        return self.store._table(MODELS[kind]).filter(id__in=ids).order_by("id")
-
-    def _columns(self, kind: Kind) -> list[str]:
-        names = set(ALWAYS_READ_OF.get(kind, {"id"}))
-        for item in self.items:
-            for change in item:
-                for one in (change, *change.then):
-                    names |= columns_of(one) if one.kind is kind else set()
-                    names.update(name for need in one.needs if need.kind is kind for name in need.guard)
-        return sorted(names)
-
-    def _apply(self, change: Change) -> tuple[bool, int | None]:
-        if not all(self._is_met(need) for need in change.needs):
-            return False, None
-        where = change.kind, change.id
-        before = self.loaded.get(where)
-        updates = None if before is None else apply_change(before, change, self.at)
-        if before is None or updates is None:
-            return False, None
-        if change.as_asked:
-            change = speaking_for(change, self.loaded[Kind.CANCEL, change.id])
-        spawned = None
-        if change.spawn is not None:
-            spawned = self.store.insert([change.spawn], now=self.at)[0].id
-        if change.link is not None:
-            updates[change.link] = spawned
-        if change.event is not None:
-            self._note(change, before, {**before, **updates})
-        self.loaded[where] = {**before, **updates}
-        for record in put_of(change, self.at, spawned):
-            self._put(record)
-        if change.kind is Kind.CANCEL and not change.withdraw:
-            self._put(CancelRequest(**self.loaded[where]))
-        elif updates:
-            self.changed.setdefault(where, {}).update(updates)
-        if change.withdraw:
-            self.requests[int(change.id)] = None
-            self.loaded.pop((Kind.CANCEL, change.id), None)
-        return True, spawned
-
-    def _put(self, record: Any) -> None:
-        """Note a record to be written; later items see a request that earlier ones made."""
-        if isinstance(record, CancelRequest):
-            self.requests[record.id] = record
-            self.loaded[Kind.CANCEL, record.id] = {name: getattr(record, name) for name in rows.REQUEST_FIELDS}
-        else:
-            self.put.append(record)
-
-    def _note(self, change: Change, before: dict[str, Any], after: dict[str, Any]) -> None:
-        self.events.append(
-            {
-                "job_id": int(change.id),
-                "event_type": change.event.value if change.event else "",
-                "created_at": self.at,
-                "claim_seq": before["claim_seq"],
-                "attempt": after["attempts"],
-                "actor": change.actor,
-                "metadata": change.metadata,
-            }
-        )
-
-    def _is_held_by_another(self, item: Alternatives) -> bool:
-        """Whether an alternative would hold on a record that was left out because another transaction holds it."""
-        return any(self._is_held(change, change.guard) for change in item)
-
-    def _is_held(self, named: Change | Need, guard: Guard) -> bool:
-        """Whether a record was left out because another transaction holds it, and would meet the guard as it stands."""
-        if (named.kind, named.id) in self.loaded:
-            return False
-        if named.kind is Kind.CANCEL:  # whether somebody has one was seen when they were loaded
-            return named.id in self.held_requests
-        row = self._rows(named.kind, [named.id]).values(*self._columns(named.kind)).first()
-        return row is not None and guard_holds(_fields_of(named.kind, row), guard, self.at)
-
-    def _is_met(self, need: Need) -> bool:
-        found = self.loaded.get((need.kind, need.id))
-        return found is not None and guard_holds(found, need.guard, self.at)
-
-
-def _fields_of(kind: Kind, row: dict[str, Any]) -> dict[str, Any]:
-    return rows.token_fields(row) if kind is Kind.TOKEN else rows.to_fields(row)
+def _born(record: Any, now: datetime) -> Any:
+    """Return a side record as it is inserted, with its times."""
+    return replace(record, started_at=now, last_beat_at=now) if isinstance(record, Worker) else dated(record, now)
 
 
 def _in_own_transaction(connection: BaseDatabaseWrapper) -> bool:

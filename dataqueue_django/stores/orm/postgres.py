@@ -343,6 +343,7 @@ CLAIM_COLUMNS = tuple(name for name in rows.SLIM_FIELDS if name != "id")
 def _claimed(row: tuple[Any, ...]) -> ClaimedJob:
     values = dict(zip(("id", *CLAIM_COLUMNS), row, strict=True))
     values["payload"] = _parsed(values["payload"])
+    values["context"] = _parsed(values["context"])
     values["tags"] = tuple(_parsed(values["tags"]) or ())
     return ClaimedJob(**values)
 
@@ -356,7 +357,9 @@ def _document(n: int, job: NewJob) -> dict[str, Any]:
     document = {name: getattr(job, name) for name in rows.NEW_FIELDS}
     document["n"] = n
     document["tags"] = list(job.tags) or None
-    document["run_at"] = job.run_at.isoformat() if job.run_at else None
+    for name in ("run_at", "scheduled_for"):
+        moment = document[name]
+        document[name] = moment.isoformat() if moment else None
     return document
 
 

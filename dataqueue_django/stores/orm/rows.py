@@ -8,18 +8,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from ...domain.changes import Owned
 from ...domain.records import (
     CancelRequest,
     ClaimedJob,
+    CronSchedule,
+    CronTick,
+    Duty,
     EventType,
     Job,
     JobEvent,
     JobLog,
     JobStatus,
+    Kind,
     NewJob,
+    Overlap,
+    ScheduleStatus,
     Step,
     StepKind,
+    TickOutcome,
     Token,
     TokenStatus,
     Worker,
@@ -29,11 +35,20 @@ JOB_FIELDS = tuple(f.name for f in fields(Job))
 SLIM_FIELDS = tuple(f.name for f in fields(ClaimedJob))
 NEW_FIELDS = tuple(f.name for f in fields(NewJob))
 EVENT_FIELDS = tuple(f.name for f in fields(JobEvent))
-WORKER_FIELDS = tuple(f.name for f in fields(Worker))
-TOKEN_FIELDS = tuple(f.name for f in fields(Token))
 STEP_FIELDS = tuple(f.name for f in fields(Step))
-REQUEST_FIELDS = tuple(f.name for f in fields(CancelRequest))
 LOG_FIELDS = tuple(f.name for f in fields(JobLog))
+TICK_FIELDS = tuple(f.name for f in fields(CronTick))
+
+SIDE: Mapping[Kind, type[Any]] = {
+    Kind.DUTY: Duty,
+    Kind.WORKER: Worker,
+    Kind.TOKEN: Token,
+    Kind.SCHEDULE: CronSchedule,
+    Kind.CANCEL: CancelRequest,
+}
+"""The records that are neither jobs nor part of one."""
+
+SIDE_FIELDS = {kind: tuple(f.name for f in fields(record)) for kind, record in SIDE.items()}
 
 LATER, CLAIMABLE = "later", "claimable"
 
@@ -54,7 +69,11 @@ FROM_COLUMN: Mapping[str, Callable[[Any], Any]] = {
 }
 """Fields whose value in a record is not the column's."""
 
-FROM_TOKEN_COLUMN: Mapping[str, Callable[[Any], Any]] = {"status": TokenStatus, "tags": _tuple}
+OWN_COLUMNS: Mapping[Kind, Mapping[str, Callable[[Any], Any]]] = {
+    Kind.TOKEN: {"status": TokenStatus, "tags": _tuple},
+    Kind.SCHEDULE: {"status": ScheduleStatus, "overlap": Overlap},
+}
+"""Kinds of record that mean something else by some columns."""
 
 NULL_WHEN_EMPTY = frozenset({"tags", "error_history"})
 
@@ -64,12 +83,18 @@ def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: FROM_COLUMN[name](value) if name in FROM_COLUMN else value for name, value in row.items()}
 
 
-def token_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a token's row as record fields."""
-    return {name: FROM_TOKEN_COLUMN[name](v) if name in FROM_TOKEN_COLUMN else v for name, v in row.items()}
+def fields_of(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row of this kind as record fields."""
+    own = OWN_COLUMNS.get(kind, FROM_COLUMN)
+    return {name: own[name](value) if name in own else value for name, value in row.items()}
 
 
-def columns_of_record(record: Owned, names: tuple[str, ...]) -> dict[str, Any]:
+def tick_of(row: Mapping[str, Any]) -> CronTick:
+    """Return a row as a tick."""
+    return CronTick(**{**row, "outcome": TickOutcome(row["outcome"])})
+
+
+def columns_of_record(record: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """Return these fields of a record as column values."""
     return {name: _column(name, getattr(record, name)) for name in names}
 

@@ -9,19 +9,20 @@ WITH clock AS (
     FROM jsonb_to_recordset(%(jobs)s::jsonb) AS r(
         n integer, job_type text, payload jsonb, queue text, priority integer, max_attempts integer,
         run_at timestamptz, timeout_ms bigint, isolate boolean, retry_delay_ms bigint, retry_backoff text,
-        retry_delay_max_ms bigint, dead_letter_job_type text, tags jsonb, idempotency_key text, group_id text
+        retry_delay_max_ms bigint, dead_letter_job_type text, tags jsonb, idempotency_key text, group_id text,
+        cron_schedule_id bigint, scheduled_for timestamptz, context jsonb
     )
 ), fresh AS (
     INSERT INTO dataqueue_job (
         id, job_type, payload, queue, priority, max_attempts, run_at, ready_at, stage, timeout_ms, isolate,
         retry_delay_ms, retry_backoff, retry_delay_max_ms, dead_letter_job_type, tags, idempotency_key, group_id,
-        created_at, updated_at
+        cron_schedule_id, scheduled_for, context, created_at, updated_at
     )
     SELECT
         g.id, g.job_type, g.payload, g.queue, g.priority, g.max_attempts, coalesce(g.run_at, clock.at),
         coalesce(g.run_at, clock.at), CASE WHEN g.run_at > clock.at THEN 'later' ELSE 'claimable' END,
         g.timeout_ms, g.isolate, g.retry_delay_ms, g.retry_backoff, g.retry_delay_max_ms, g.dead_letter_job_type,
-        g.tags, g.idempotency_key, g.group_id, clock.at, clock.at
+        g.tags, g.idempotency_key, g.group_id, g.cron_schedule_id, g.scheduled_for, g.context, clock.at, clock.at
     FROM given g, clock
     ORDER BY g.idempotency_key NULLS FIRST, g.n
     ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING

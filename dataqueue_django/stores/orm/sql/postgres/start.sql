@@ -14,7 +14,7 @@ picked AS MATERIALIZED (
       AND EXISTS (SELECT 1 FROM dataqueue_worker w WHERE w.id = %(worker)s AND w.expired_at IS NULL)
     RETURNING j.id, j.job_type, j.queue, j.payload, j.priority, j.attempts, j.max_attempts, j.claim_seq, j.run_at,
         j.created_at, j.timeout_ms, j.isolate, j.retry_delay_ms, j.retry_backoff, j.retry_delay_max_ms, j.crash_count,
-        j.tags, j.group_id, j.locked_at, array_position((SELECT ids FROM picked), j.id) AS place
+        j.tags, j.group_id, j.scheduled_for, j.context, j.locked_at, array_position((SELECT ids FROM picked), j.id) AS place
 ), start_events AS (
     INSERT INTO dataqueue_jobevent (job_id, event_type, created_at, claim_seq, attempt, worker_id)
     SELECT s.id, 'processing', clock.at, s.claim_seq, s.attempts, %(worker)s FROM started s, clock
