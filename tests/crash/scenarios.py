@@ -724,6 +724,7 @@ LOSSES: dict[str, Callable[[Trial], None]] = {
     "waits": _lost_while_waiting,
     "atomic_finish": _lost_while_finishing,
     "complete_token": _lost_while_answering,
+    "a schedule is due": _ticking,
 }
 
 
