@@ -97,7 +97,15 @@ class WorkerLoop:
         )
         self._finisher = Finisher(self._store, begun, self._announcer.announce)
         self._reporting = Reporting(self._store, self._announcer.announce)
-        self._upkeep = Upkeep(self._store, queue.settings, self._announcer.announce)
+        self._upkeep = Upkeep(
+            self._store,
+            queue.settings,
+            self._announcer.announce,
+            label=self.label,
+            handlers=queue.handlers,
+            enqueue_due=getattr(queue, "enqueue_due_cron_jobs", None),
+            on_error=self._announcer.error,
+        )
         self._ending = Ending()
         self._wedge = WedgeWatch(self._slots, self.settings.wedged_after, is_supervised=begun is not None)
         self._session = self._store.private_session()

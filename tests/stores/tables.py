@@ -24,6 +24,9 @@ ALL = (
     models.CancelRequest,
     models.Job,
     models.Worker,
+    models.CronTick,
+    models.CronSchedule,
+    models.Duty,
     models.RateBucket,
 )
 
