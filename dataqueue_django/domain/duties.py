@@ -57,8 +57,12 @@ def take(duty: Duty, every: float, by: str, at: datetime, *, anyway: bool = Fals
 
 
 def finish(name: str, by: str, at: datetime, done: Done) -> Change:
-    """Report what was done, if the duty is still that of who took it at `at`."""
-    fields = {"finished_at": After(), "report": dict(done.report), "error": "", "state": done.state}
+    """Report what was done, if the duty is still that of who took it at `at`.
+
+    What was done 0 times is left out: so those that had nothing to do are written in one statement.
+    """
+    report = {name: count for name, count in done.report.items() if count}
+    fields = {"finished_at": After(), "report": report, "error": "", "state": done.state}
     return _reported(name, by, at, {**fields, "due_at": After(PAUSE)} if done.more else fields)
 
 

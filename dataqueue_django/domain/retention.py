@@ -22,7 +22,8 @@ OVERLAP = timedelta(minutes=5)
 QUICK, SLOW = 0.1, 0.25
 """Seconds that a lot should take, so that nobody waits for its locks for longer than a moment."""
 
-FIRST_LOT, LEAST_LOT = 100, 10
+BATCH, FIRST_LOT, LEAST_LOT = 1000, 100, 10
+"""How many jobs, events, lines or ticks one transaction deletes: at most, at first and at least."""
 
 Days = Mapping[JobStatus, float | None]
 """For how many days jobs that ended so are kept; None, or no entry, is for ever."""

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
 
 from ..conf import RetentionSettings
 from ..domain.duties import Done
 from ..domain.records import JSON, JobStatus, Kind, Worker
-from ..domain.retention import DAY, FIRST_LOT, OwnTimes, begin_at, next_lot, sweeps
+from ..domain.retention import BATCH, DAY, FIRST_LOT, OwnTimes, Sweep, begin_at, next_lot, sweeps
 from ..stores import Store
 
-BATCH = 1000
 SECONDS = 0.2
 """For how long a worker deletes at a time: its jobs are not claimed meanwhile. The rest has to wait for the next."""
 
 Delete = Callable[[int], int]
 """(at most so many) → how many were deleted."""
+
+
+def deletes(store: Store, sweep: Sweep, now: datetime, since: datetime | None = None) -> Delete:
+    """Return what deletes the jobs of a sweep as of a moment; nothing is looked at that ended before `since`."""
+    return lambda limit: store.delete_ended(
+        sweep.status,
+        before=sweep.before(now),
+        since=since,
+        job_types=sweep.job_types,
+        exclude_job_types=sweep.exclude_job_types,
+        limit=limit,
+    )
 
 
 class Retention:
@@ -30,13 +40,13 @@ class Retention:
         settings: RetentionSettings,
         own: Callable[[], OwnTimes],
         *,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         most: int = BATCH,
     ) -> None:
         self._store = store
         self._settings = settings
         self._own = own
-        self._seconds = seconds
+        self._seconds = SECONDS if seconds is None else seconds
         self._jobs, self._events, self._logs, self._ticks = (Lots(most) for _ in range(4))
 
     def jobs(self, state: JSON) -> Done:
@@ -47,15 +57,7 @@ class Retention:
         total, reached, more = 0, {}, False
         for sweep in sweeps(days, self._own()):
             found = known.get(sweep.key)
-            delete = partial(
-                self._store.delete_ended,
-                sweep.status,
-                before=sweep.before(now),
-                since=begin_at(found),
-                job_types=sweep.job_types,
-                exclude_job_types=sweep.exclude_job_types,
-            )
-            deleted, is_done = self._jobs.delete(lambda limit, delete=delete: delete(limit=limit), until)  # type: ignore[misc]
+            deleted, is_done = self._jobs.delete(deletes(self._store, sweep, now, begin_at(found)), until)
             total, more = total + deleted, more or not is_done
             reached[sweep.key] = sweep.before(now).isoformat() if is_done else found
         return Done(report={"cleaned_up_jobs": total}, state=reached, more=more)

@@ -44,7 +44,7 @@ def holders(store: Store) -> set[int]:
 def gone_holders(store: Store) -> set[int]:
     """Return the ids of the workers that have jobs and have expired, or have no row any more."""
     found = holders(store)  # before the workers, so that a holder without a row has none for good
-    return found - {worker.id for worker in store.find(Kind.WORKER, expired_at=None)}
+    return found and found - {worker.id for worker in store.find(Kind.WORKER, expired_at=None)}
 
 
 def take_back(

@@ -13,7 +13,9 @@ from dataqueue_django.queue.cleaning import OnBatch
 from dataqueue_django.queue.finding import Filters
 from dataqueue_django.queue.overseeing import Overview
 from dataqueue_django.queue.processing import ProcessorSettings
+from dataqueue_django.queue.supervising import UpkeepSettings
 from dataqueue_django.worker.processor import Processor
+from dataqueue_django.worker.upkeep_supervisor import UpkeepSupervisor
 
 class AsyncTwins:
     async def aadd_job(
@@ -92,6 +94,23 @@ class AsyncTwins:
         confirm_all: bool = ...,
         on_batch: OnBatch | None = ...,
     ) -> int: ...
+    async def acleanup_old_job_logs(
+        self,
+        days_to_keep: float = ...,
+        *,
+        batch_size: int = ...,
+        confirm_all: bool = ...,
+        on_batch: OnBatch | None = ...,
+    ) -> int: ...
+    async def acleanup_old_cron_ticks(
+        self,
+        days_to_keep: float = ...,
+        *,
+        batch_size: int = ...,
+        confirm_all: bool = ...,
+        on_batch: OnBatch | None = ...,
+    ) -> int: ...
+    async def acreate_supervisor(self, **options: Unpack[UpkeepSettings]) -> UpkeepSupervisor: ...
     async def areclaim_stuck_jobs(
         self, max_processing_minutes: float = ..., *, force: bool = ..., observe: bool = ...
     ) -> int: ...

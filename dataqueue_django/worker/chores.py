@@ -8,10 +8,11 @@ from ..announcing import Announce
 from ..conf import AliasSettings
 from ..domain.duties import Done
 from ..domain.records import JSON
+from ..domain.retention import BATCH
 from ..handlers import Registry
 from ..queue.catching_up import catch_up_with
 from ..queue.duties import Chore
-from ..queue.retention import BATCH, SECONDS, Retention
+from ..queue.retention import Retention
 from ..queue.taking_back import take_back_from_gone
 from ..queue.waking import close_due
 from ..stores import Store
@@ -29,12 +30,13 @@ def chores_of(
     *,
     announce: Announce | None = None,
     enqueue_due: Callable[[], int] | None = None,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
     most: int = BATCH,
 ) -> list[Chore]:
     """Return the duties of an alias. `enqueue_due` adds the jobs of schedules, if there is something that does.
 
-    What deletes does so for about so many seconds at a time, and at most `most` rows in one transaction.
+    What deletes does so for about so many seconds at a time, by default as few as a worker that runs jobs can spare,
+    and at most `most` rows in one transaction.
     """
     round_, crash_limit = settings.worker.reap_every, settings.worker.crash_limit
     keeping = Retention(store, settings.retention, handlers.own_times, seconds=seconds, most=most)
