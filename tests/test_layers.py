@@ -55,6 +55,9 @@ LAYERS: dict[str, set[str]] = {
     },
     # surfaces
     "admin": {"queue", "domain", "conf", "models"},
+    "endpoints": {"queue", "metrics", "domain", "conf", "exceptions", "logs"},
+    "metrics": {"queue", "signals", "domain", "conf", "exceptions", "logs"},
+    "urls": {"endpoints"},
     "__init__": set(),
     "apps": {"checks", "stores.orm"},
     "checks": {"queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
@@ -71,6 +74,7 @@ OTHERS = {
     "jsonschema": {"handlers.foreign"},
     "referencing": {"handlers.foreign"},
     "msgspec": {"handlers.foreign"},
+    "prometheus_client": {"metrics"},
     "psutil": {"worker"},
     "psycopg": {"stores.orm", "notify"},
     "pydantic": {"handlers.foreign"},
