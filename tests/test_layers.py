@@ -23,6 +23,8 @@ LAYERS: dict[str, set[str]] = {
     "conf": {"domain", "exceptions"},
     "logs": {"domain"},
     "signals": {"domain"},
+    "carrying": {"conf", "domain", "exceptions"},
+    "contrib": {"carrying", "domain", "exceptions"},
     "announcing": {"signals", "logs", "domain"},
     "routers": {"conf"},
     # the tables, and the only ones that touch them
@@ -35,14 +37,15 @@ LAYERS: dict[str, set[str]] = {
     "handlers": {"handlers.foreign", "domain", "conf", "exceptions"},
     "handlers.foreign": {"domain", "exceptions"},
     "queue.hooks": set(),
-    "queue.base": {"queue.hooks", "announcing", "handlers", "stores", "notify", "domain", "conf", "exceptions"},
+    "queue.base": {
+        "queue.hooks", "carrying", "announcing", "handlers", "stores", "notify", "domain", "conf", "exceptions",
+    },
     "queue.taking_back": {"announcing", "stores", "domain", "logs"},
     "queue.waking": {"announcing", "stores", "domain"},
     "queue.catching_up": {"announcing", "stores", "domain"},
     "worker": {
-        "queue.base", "queue.catching_up", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers",
-        "stores", "domain",
-        "conf", "exceptions", "logs", "notify",
+        "queue.base", "queue.catching_up", "queue.taking_back", "queue.waking", "carrying", "announcing", "signals",
+        "handlers", "stores", "domain", "conf", "exceptions", "logs", "notify",
     },
     # what a worker's child interpreter runs
     "isolated": {"worker", "queue"},
@@ -60,7 +63,7 @@ LAYERS: dict[str, set[str]] = {
     "urls": {"endpoints"},
     "__init__": set(),
     "apps": {"checks", "stores.orm"},
-    "checks": {"queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
+    "checks": {"carrying", "queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
     "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
         "queue", "queue.hooks", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions",
@@ -75,10 +78,12 @@ OTHERS = {
     "referencing": {"handlers.foreign"},
     "msgspec": {"handlers.foreign"},
     "prometheus_client": {"metrics"},
+    "opentelemetry": {"contrib"},
     "psutil": {"worker"},
     "psycopg": {"stores.orm", "notify"},
     "pydantic": {"handlers.foreign"},
     "pytest": {"testing"},
+    "sentry_sdk": {"contrib"},
     "tqdm": {"management"},
 }
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from dataqueue_django import JobContext, JobStatus, get_queue, job
+from dataqueue_django import EventType, JobContext, JobStatus, get_queue, job
 from dataqueue_django.domain.liveness import expire as expire_worker
 from dataqueue_django.domain.records import Claim, Worker
 from dataqueue_django.domain.steering import cancel
@@ -23,7 +23,7 @@ from tests.variants import declared
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
-def add(queue: JobQueue, job_type: str, number: int = 1, **options: Any) -> list[int]:
+def add(queue: JobQueue, job_type: str, number: int = 1, /, **options: Any) -> list[int]:
     return queue.add_jobs([{"job_type": job_type, "payload": {}, **options}] * number, allow_unknown=True)
 
 
@@ -71,8 +71,8 @@ def test_what_does_not_end_in_time_is_given_back_uncharged(call: Call, queue: Jo
     [id] = add(queue, "endpoint.long")
     answer = call("process", seconds=1)
     assert answer.json() == {"message": "Job processing completed", "processed": 0, "givenBack": 1}
-    found = queue.store.get([id])[0]
-    assert (found.status, found.attempts) == (JobStatus.PENDING, 0)
+    assert queue.store.get([id])[0].status is JobStatus.PENDING
+    assert queue.get_job_events(id)[-1].event_type is EventType.RELEASED
     assert stopped.wait(60)
     wait_until(lambda: not any(t.name.startswith("dataqueue") for t in threading.enumerate()))
 
