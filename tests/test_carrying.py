@@ -39,10 +39,10 @@ def queue(any_alias: str, settings: Any) -> JobQueue:
 
 
 @pytest.fixture
-def picky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Picky]]:
+def picky(monkeypatch: pytest.MonkeyPatch) -> type[Picky]:
     monkeypatch.setattr(Picky, "refuses", "")
     Picky.seen.clear()
-    yield Picky
+    return Picky
 
 
 def burst(queue: JobQueue) -> None:

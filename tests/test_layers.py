@@ -62,7 +62,9 @@ LAYERS: dict[str, set[str]] = {
     "metrics": {"queue", "signals", "domain", "conf", "exceptions", "logs"},
     "urls": {"endpoints"},
     "__init__": set(),
-    "apps": {"checks", "stores.orm"},
+    "apps": {"checks", "runserver", "stores.orm"},
+    "asgi": {"queue", "conf"},
+    "runserver": {"queue", "conf", "exceptions", "logs"},
     "checks": {"carrying", "queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
     "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
