@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
+from django.db import connections
 
 from dataqueue_django import JobStatus, get_queue, job
 from dataqueue_django.asgi import with_worker
@@ -57,8 +57,16 @@ class Lifespan:
         await asyncio.wait_for(self._task, PATIENCE)
 
 
-def completed(queue: JobQueue, id: int) -> bool:
-    return queue.store.get([id])[0].status is JobStatus.COMPLETED
+async def until_completed(queue: JobQueue, id: int) -> None:
+    """Wait for a job, in a thread that leaves no connection behind."""
+
+    def look() -> None:
+        try:
+            wait_until(lambda: queue.store.get([id])[0].status is JobStatus.COMPLETED)
+        finally:
+            connections.close_all()
+
+    await asyncio.to_thread(look)
 
 
 def test_it_starts_and_stops_with_the_lifespan(queue: JobQueue) -> None:
@@ -69,7 +77,7 @@ def test_it_starts_and_stops_with_the_lifespan(queue: JobQueue) -> None:
         lifespan = Lifespan(with_worker(get_asgi_application(), alias=queue.alias, poll_interval=0.02))
         assert not threads()
         assert await lifespan.say("startup") == {"type": "lifespan.startup.complete"}
-        await asyncio.to_thread(lambda: wait_until(lambda: completed(queue, id)))
+        await until_completed(queue, id)
         assert await lifespan.say("shutdown") == {"type": "lifespan.shutdown.complete"}
         await lifespan.ended()
 
@@ -117,7 +125,8 @@ def test_under_uvicorn(queue: JobQueue) -> None:
     async def serve() -> None:
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve())
-        await sync_to_async(wait_until, thread_sensitive=False)(lambda: server.started and completed(queue, id))
+        await until_completed(queue, id)
+        assert server.started
         server.should_exit = True
         await asyncio.wait_for(task, PATIENCE)
 

@@ -140,11 +140,13 @@ def test_waits_more_time_and_a_request_to_stop(queue: JobQueue, heard: list[dict
         asked.append(token.id)
         ctx.wait_for_token(token)
         ctx.prolong(900)
+        wait_until(lambda: "prolonged" in [event.event_type for event in queue.get_job_events(ctx.job.id)])
 
     @job("signals.runs", takes_context=True)
     def runs(ctx: JobContext) -> None:
         queue.cancel_job(ctx.job.id, abort_running=True)
         ctx.signal.wait(PATIENCE)
+        ctx.signal.raise_if_aborted()
 
     asked: list[str] = []
     ids = [queue.add_job("signals.waits", {}), queue.add_job("signals.runs", {})]
