@@ -1,6 +1,8 @@
-"""A worker inside an ASGI server, which starts and stops with it.
+"""A worker inside an ASGI server, which starts and stops with it: in asgi.py,
 
-application = with_worker(get_asgi_application(), queues=["mail"])
+    application = with_worker(get_asgi_application(), queues=["mail"])
+
+with the options of `create_processor`.
 """
 
 from __future__ import annotations

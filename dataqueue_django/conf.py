@@ -151,7 +151,7 @@ def aliases() -> list[str]:
 
 
 def home_alias() -> str:
-    """Return the alias that the admin shows: the default one, or the first where there is none of that name."""
+    """Return the alias that is meant where none is named: the default one, or the first if none has that name."""
     names = aliases()
     return DEFAULT_ALIAS if DEFAULT_ALIAS in names else names[0]
 

@@ -29,8 +29,8 @@ def asked(request: HttpRequest, known: Mapping[str, Read]) -> dict[str, Any]:
 
 
 def queue_of(given: Mapping[str, Any]) -> JobQueue:
-    """Return the queue that `alias` names, or the default one."""
-    return get_queue(given.get("alias", conf.DEFAULT_ALIAS))
+    """Return the queue that `alias` names, or the project's first."""
+    return get_queue(given.get("alias") or conf.home_alias())
 
 
 def number(least: float, most: float) -> Read:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from ..domain.health import HealthStatus, as_json
@@ -36,5 +34,4 @@ def _to_anybody(request: HttpRequest) -> HttpResponse:
     if request.GET:
         return sentence(401, "Unauthorized", **{"WWW-Authenticate": "Bearer"})
     queue_of({}).ping()
-    answer: dict[str, Any] = {"status": HealthStatus.OK.value}
-    return JsonResponse(answer)
+    return JsonResponse({"status": HealthStatus.OK.value})

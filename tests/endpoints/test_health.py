@@ -25,19 +25,10 @@ def waiting(queue: JobQueue) -> JobQueue:
     return queue
 
 
-@pytest.fixture
-def only_default(queue: JobQueue, settings: Any) -> JobQueue:
-    """The queue of the test is the one that is asked without a word."""
-    from dataqueue_django import get_queue
-
-    settings.DATAQUEUE = {"default": settings.DATAQUEUE[queue.alias]}
-    return get_queue()
-
-
-def test_anybody_learns_that_it_answers_and_nothing_else(only_default: JobQueue, settings: Any) -> None:
+def test_anybody_learns_that_it_answers_and_nothing_else(queue: JobQueue, settings: Any) -> None:
     for secret in (SECRET, ""):
         settings.DATAQUEUE_CRON_SECRET = secret
-        with CaptureQueriesContext(connections[only_default.settings.database or ""]) as queries:
+        with CaptureQueriesContext(connections[queue.settings.database or ""]) as queries:
             answer = Client().get("/dataqueue/health")
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
         assert len(queries) <= 1
@@ -45,16 +36,16 @@ def test_anybody_learns_that_it_answers_and_nothing_else(only_default: JobQueue,
         assert Client().post("/dataqueue/health").status_code == 405
 
 
-def test_limits_are_for_those_with_the_secret(only_default: JobQueue) -> None:
+def test_limits_are_for_those_with_the_secret(queue: JobQueue) -> None:
     assert Client().get("/dataqueue/health", {"maxOldest": 1}).status_code == 401
     assert Client().get("/dataqueue/health", headers={"Authorization": "Bearer x"}).status_code == 401
 
 
-def test_anybody_learns_that_it_does_not_answer(only_default: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anybody_learns_that_it_does_not_answer(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any) -> Any:
         raise OperationalError("host db.internal")
 
-    monkeypatch.setattr(type(only_default.store), "now", away)
+    monkeypatch.setattr(type(queue.store), "now", away)
     answer = Client().get("/dataqueue/health")
     assert (answer.status_code, answer.json()) == (503, {"message": "The store cannot be reached."})
 
