@@ -60,7 +60,7 @@ def check_project_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
     if project.runserver and not settings.DEBUG:
         messages.append(
             Warning(
-                "DATAQUEUE_RUNSERVER is on with DEBUG = False: it is for development, and other servers do not look at it.",
+                "DATAQUEUE_RUNSERVER is on with DEBUG = False: it is for development, and no other server heeds it.",
                 hint="Set DATAQUEUE_RUNSERVER = DEBUG, and run `manage.py dataqueue_worker` on the server.",
                 id="dataqueue.W021",
             )
