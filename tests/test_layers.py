@@ -58,7 +58,7 @@ LAYERS: dict[str, set[str]] = {
     },
     # surfaces
     "admin": {"queue", "domain", "conf", "models"},
-    "endpoints": {"queue", "metrics", "domain", "conf", "exceptions", "logs"},
+    "endpoints": {"queue", "queue.taking_back", "metrics", "domain", "conf", "exceptions", "logs"},
     "metrics": {"queue", "signals", "domain", "conf", "exceptions", "logs"},
     "urls": {"endpoints"},
     "__init__": set(),

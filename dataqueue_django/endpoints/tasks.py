@@ -13,7 +13,8 @@ from .. import conf
 from ..domain.records import ENDED
 from ..queue import JobQueue
 from ..queue.cleaning import MOST_DAYS
-from ..queue.reclaiming import MOST_MINUTES, seconds_of_watching
+from ..queue.reclaiming import MOST_MINUTES
+from ..queue.taking_back import seconds_of_watching
 from .asking import Read, alias, asked, names, number, queue_of, seconds, text, whole_number, yes_or_no
 from .guard import endpoint
 
@@ -95,7 +96,7 @@ def _seconds(given: Mapping[str, Any]) -> float:
 def _reclaim(queue: JobQueue, given: Mapping[str, Any]) -> Facts:
     """Workers that fell silent are watched where there is time for it; `observed` says whether there was."""
     minutes = given.get("maxProcessingTimeMinutes", 10)
-    observed = seconds_of_watching(queue.settings.worker) <= _seconds(given)
+    observed = seconds_of_watching(queue.settings.worker.lease) <= _seconds(given)
     return {"reclaimed": queue.reclaim_stuck_jobs(minutes, observe=observed), "observed": observed}
 
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from ..announcing import announcer
-from ..conf import WorkerSettings
 from ..domain.asking import amount, flag_from
 from ..domain.changes import Alternatives
 from ..domain.filters import JobFilter, Order
@@ -15,22 +14,9 @@ from ..domain.records import Job, Kind
 from ..domain.transitions import Execution, or_cancelled, take_away
 from .aio import with_async_twins
 from .base import QueueBase
-from .taking_back import (
-    LOOKS_PER_LEASE,
-    LOT,
-    OBSERVED_LEASES,
-    expire_silent,
-    take_back,
-    tell_of_taking,
-    without_worker,
-)
+from .taking_back import LOT, expire_silent, take_back, tell_of_taking, without_worker
 
 MOST_MINUTES = 60 * 24 * 365
-
-
-def seconds_of_watching(worker: WorkerSettings) -> float:
-    """Return how long `reclaim_stuck_jobs` watches silent workers with these settings, as long as looks are quick."""
-    return worker.lease * (OBSERVED_LEASES + 2 / LOOKS_PER_LEASE)
 
 
 @with_async_twins
