@@ -118,6 +118,7 @@ class AliasSettings:
     job_defaults: JobOptions = field(default_factory=JobOptions)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    schedules: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
     outside_transaction: Outside | None = None
 
@@ -142,7 +143,7 @@ class ProjectSettings:
     runserver: bool = False
 
 
-KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "STRICT", "OUTSIDE_TRANSACTION")
+KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "SCHEDULES", "STRICT", "OUTSIDE_TRANSACTION")
 
 
 def aliases() -> list[str]:
@@ -179,6 +180,7 @@ def read(raw: Any, where: str) -> AliasSettings:
         job_defaults=_job_defaults(raw.get("JOB_DEFAULTS", {}), f"{where}['JOB_DEFAULTS']"),
         worker=_worker(raw.get("WORKER", {}), f"{where}['WORKER']"),
         retention=_section(RetentionSettings, raw.get("RETENTION", {}), f"{where}['RETENTION']"),
+        schedules=dict(_typed(raw.get("SCHEDULES", {}), Mapping, f"{where}['SCHEDULES']")),
         strict=_typed(raw.get("STRICT", False), bool, f"{where}['STRICT']"),
         outside_transaction=_outside(raw.get("OUTSIDE_TRANSACTION"), f"{where}['OUTSIDE_TRANSACTION']"),
     )

@@ -79,11 +79,11 @@ def expire(request: HttpRequest) -> Facts:
 
 @endpoint("GET", "POST")
 def maintenance(request: HttpRequest) -> Facts:
-    """Do everything but run jobs: for a call every few minutes. The three steps share the time."""
+    """Do everything but run jobs: for a call every few minutes. The steps share the time."""
     given = asked(request, {**RECLAIM, **CLEANUP})
     queue, until = queue_of(given), time.monotonic() + _seconds(given)
     facts: Facts = {}
-    for step in (_expire, _reclaim, _cleanup):
+    for step in (_enqueue, _expire, _reclaim, _cleanup):
         facts |= step(queue, {**given, "seconds": until - time.monotonic()})
     return {"message": "Maintenance completed", **facts}
 
@@ -98,6 +98,10 @@ def _reclaim(queue: JobQueue, given: Mapping[str, Any]) -> Facts:
     minutes = given.get("maxProcessingTimeMinutes", 10)
     observed = seconds_of_watching(queue.settings.worker.lease) <= _seconds(given)
     return {"reclaimed": queue.reclaim_stuck_jobs(minutes, observe=observed), "observed": observed}
+
+
+def _enqueue(queue: JobQueue, _: Mapping[str, Any]) -> Facts:
+    return {"enqueued": queue.enqueue_due_cron_jobs()}
 
 
 def _expire(queue: JobQueue, _: Mapping[str, Any]) -> Facts:

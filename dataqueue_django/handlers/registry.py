@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,8 @@ BackoffRule = Callable[[BaseException, int], "float | timedelta | None"]
 class Handler:
     """A function, how it wants to be called, and how its failures are judged.
 
-    Only exceptions in `retry_on` are retried when it is given; those in `give_up_on` never are.
+    Only exceptions in `retry_on` are retried when it is given; those in `give_up_on` never are. `schedule` is what its
+    declaration says about when it runs by itself.
     """
 
     job_type: str
@@ -30,6 +31,7 @@ class Handler:
     retry_on: tuple[type[BaseException], ...] = ()
     give_up_on: tuple[type[BaseException], ...] = ()
     backoff: BackoffRule | None = None
+    schedule: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_async(self) -> bool:
@@ -103,6 +105,7 @@ def make_handler(
     retry_on: tuple[type[BaseException], ...] = (),
     give_up_on: tuple[type[BaseException], ...] = (),
     backoff: BackoffRule | None = None,
+    schedule: Mapping[str, Any] | None = None,
 ) -> Handler:
     """Return the handler that `@job` describes; raises ConfigurationError for anything that could not run."""
     _check_function(function)
@@ -124,6 +127,7 @@ def make_handler(
         retry_on=_exceptions("retry_on", retry_on),
         give_up_on=_exceptions("give_up_on", give_up_on),
         backoff=backoff,
+        schedule=schedule or {},
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ..announcing import announce
+from ..announcing import Announce, announcer
 from ..carrying import captured
 from ..conf import AliasSettings
 from ..domain.asking import flag_from
@@ -85,11 +85,12 @@ def described(
     return spec if context is None else replace(spec, context=context)
 
 
-def tell_of(queue: QueueBase, added: Sequence[tuple[int, NewJob]]) -> None:
+def tell_of(queue: QueueBase, added: Sequence[tuple[int, NewJob]], announce: Announce | None = None) -> None:
     """Wake workers and tell who listens of jobs that were inserted, once the caller's transaction commits."""
     if not added:
         return
     queue.store.on_commit(queue.notifier.publish)
+    announce = announce or announcer(queue.store)
     for job_id, spec in added:
-        announce(queue.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
+        announce(EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
     hooks.inserted(queue.alias, [job_id for job_id, _ in added])

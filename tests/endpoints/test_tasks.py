@@ -11,8 +11,9 @@ from django.db import connections
 from django.utils import timezone
 
 from dataqueue_django import EventType, JobContext, JobStatus, get_queue, job
+from dataqueue_django.domain.changes import Change, Verb
 from dataqueue_django.domain.liveness import expire as expire_worker
-from dataqueue_django.domain.records import Claim, Worker
+from dataqueue_django.domain.records import Claim, Kind, Worker
 from dataqueue_django.domain.steering import cancel
 from dataqueue_django.endpoints import tasks
 from dataqueue_django.queue import JobQueue
@@ -233,6 +234,7 @@ def test_maintenance_is_all_of_them(call: Call, queue: JobQueue) -> None:
     assert facts.pop("deletedEvents") >= 0
     assert facts == {
         "message": "Maintenance completed",
+        "enqueued": 0,
         "expired": 0,
         "reclaimed": 1,
         "observed": False,
@@ -240,6 +242,17 @@ def test_maintenance_is_all_of_them(call: Call, queue: JobQueue) -> None:
         "done": True,
     }
     assert call("maintenance", daysToKeep=3, seconds=2).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["process", "maintenance"])
+def test_schedules_that_are_due_add_their_jobs(call: Call, queue: JobQueue, name: str) -> None:
+    job("endpoint.tick")(lambda: None)
+    id = queue.add_cron_job("hourly", "@hourly", "endpoint.tick", {})
+    hour = queue.store.now().replace(minute=0, second=0, microsecond=0)
+    change = Change(verb=Verb.TICK, kind=Kind.SCHEDULE, id=id, set={"next_run_at": hour})
+    assert queue.store.commit([(change,)])[0].applied
+    assert call(name).status_code == 200
+    assert queue.count_jobs({"job_type": "endpoint.tick"}) == 1
 
 
 def test_a_store_that_is_away(call: Call, queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
