@@ -23,6 +23,8 @@ LAYERS: dict[str, set[str]] = {
     "conf": {"domain", "exceptions"},
     "logs": {"domain"},
     "signals": {"domain"},
+    "carrying": {"conf", "domain", "exceptions"},
+    "contrib": {"carrying", "domain", "exceptions"},
     "announcing": {"signals", "logs", "domain"},
     "routers": {"conf"},
     # the tables, and the only ones that touch them
@@ -35,7 +37,9 @@ LAYERS: dict[str, set[str]] = {
     "handlers": {"handlers.foreign", "domain", "conf", "exceptions"},
     "handlers.foreign": {"domain", "exceptions"},
     "queue.hooks": set(),
-    "queue.base": {"queue.hooks", "announcing", "handlers", "stores", "notify", "domain", "conf", "exceptions"},
+    "queue.base": {
+        "queue.hooks", "carrying", "announcing", "handlers", "stores", "notify", "domain", "conf", "exceptions",
+    },
     "queue.taking_back": {"announcing", "stores", "domain", "logs"},
     "queue.waking": {"announcing", "stores", "domain"},
     "queue.catching_up": {"announcing", "stores", "domain"},
@@ -45,7 +49,7 @@ LAYERS: dict[str, set[str]] = {
     "queue.declaring": {"queue.base", "queue.ticking", "domain", "conf", "exceptions"},
     "worker": {
         "queue.base", "queue.catching_up", "queue.declaring", "queue.duties", "queue.retention", "queue.taking_back",
-        "queue.ticking", "queue.waking", "announcing", "signals", "handlers", "stores", "domain",
+        "queue.ticking", "queue.waking", "carrying", "announcing", "signals", "handlers", "stores", "domain",
         "conf", "exceptions", "logs", "notify",
     },
     # what a worker's child interpreter runs
@@ -59,9 +63,14 @@ LAYERS: dict[str, set[str]] = {
     },
     # surfaces
     "admin": {"queue", "domain", "conf", "models"},
+    "endpoints": {"queue", "queue.taking_back", "metrics", "domain", "conf", "exceptions", "logs"},
+    "metrics": {"queue", "signals", "domain", "conf", "exceptions", "logs"},
+    "urls": {"endpoints"},
     "__init__": set(),
-    "apps": {"checks", "stores.orm"},
-    "checks": {"queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
+    "apps": {"checks", "runserver", "stores.orm"},
+    "asgi": {"queue", "conf"},
+    "runserver": {"queue", "conf", "exceptions", "logs"},
+    "checks": {"carrying", "queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
     "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
         "queue", "queue.hooks", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions",
@@ -75,10 +84,13 @@ OTHERS = {
     "jsonschema": {"handlers.foreign"},
     "referencing": {"handlers.foreign"},
     "msgspec": {"handlers.foreign"},
+    "prometheus_client": {"metrics"},
+    "opentelemetry": {"contrib"},
     "psutil": {"worker"},
     "psycopg": {"stores.orm", "notify"},
     "pydantic": {"handlers.foreign"},
     "pytest": {"testing"},
+    "sentry_sdk": {"contrib"},
     "tqdm": {"management"},
 }
 
