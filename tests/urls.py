@@ -11,4 +11,5 @@ urlpatterns = [
     path("refunds/", include("example_project.refunds.urls")),
     path("welcome/", include("example_project.onboarding.urls")),
     path("untrusted/", include("example_project.untrusted.urls")),
+    path("digest/", include("example_project.digest.urls")),
 ]
