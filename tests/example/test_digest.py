@@ -186,7 +186,7 @@ def test_a_day_without_anything_has_a_digest() -> None:
 def test_a_worker_stores_the_schedule_and_fires_it(demo: Client, work: Callable[[], None]) -> None:
     assert "There is no schedule yet" in text_of(demo)
     work()
-    assert (kept().cron_expression, kept().timezone, kept().declared) == ("0 2 * * *", registry_zone(), True)
+    assert (kept().cron_expression, kept().timezone, kept().declared) == ("0 2 * * *", BERLIN.key, True)
     due(last_night())
     work()
     job = latest()
@@ -197,13 +197,6 @@ def test_a_worker_stores_the_schedule_and_fires_it(demo: Client, work: Callable[
     assert "by the clock" in page
     assert reverse("digest:document", args=[job.id]) in page
     assert 'http-equiv="refresh"' not in page
-
-
-def registry_zone() -> str:
-    """The zone of the declaration, which is read once, when the module is imported."""
-    handler = registry.get(SCHEDULE)
-    assert handler is not None
-    return str(handler.schedule["timezone"])
 
 
 @pytest.mark.usefixtures("schedule")
