@@ -78,6 +78,8 @@ LEAST: Mapping[str, float] = {
     "cancelled": 0.01,
     "failed": 0.01,
     "events": 0.01,
+    "logs": 0.01,
+    "ticks": 0.01,
 }
 """The smallest value each number may have; those in WHOLE are whole numbers."""
 
@@ -89,8 +91,9 @@ MOST = 10_000_000.0
 class RetentionSettings:
     """For how many days rows are kept; None keeps them for ever.
 
-    `completed`, `cancelled` and `failed` are jobs that have ended so, `events` the events of jobs that have ended,
-    `workers` the rows of workers that are gone. Failures need people, so they stay unless a project says otherwise.
+    `completed`, `cancelled` and `failed` are jobs that have ended so, `events` and `logs` the events and log lines of
+    jobs that have ended, `ticks` those of schedules, `workers` the rows of workers that are gone. Failures need people,
+    so they stay unless a project says otherwise. `@job(keep_for=...)` outranks it for one job type.
     """
 
     workers: float | None = 1
@@ -98,6 +101,8 @@ class RetentionSettings:
     cancelled: float | None = 30
     failed: float | None = None
     events: float | None = 30
+    logs: float | None = 30
+    ticks: float | None = 90
 
 
 class Outside(StrEnum):

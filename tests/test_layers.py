@@ -39,17 +39,19 @@ LAYERS: dict[str, set[str]] = {
     "queue.taking_back": {"announcing", "stores", "domain", "logs"},
     "queue.waking": {"announcing", "stores", "domain"},
     "queue.catching_up": {"announcing", "stores", "domain"},
+    "queue.duties": {"stores", "domain", "logs"},
+    "queue.retention": {"stores", "domain", "conf"},
     "worker": {
-        "queue.base", "queue.catching_up", "queue.taking_back", "queue.waking", "announcing", "signals", "handlers",
-        "stores", "domain",
+        "queue.base", "queue.catching_up", "queue.duties", "queue.retention", "queue.taking_back", "queue.waking",
+        "announcing", "signals", "handlers", "stores", "domain",
         "conf", "exceptions", "logs", "notify",
     },
     # what a worker's child interpreter runs
     "isolated": {"worker", "queue"},
     # what users hold: it stands above the worker, which runs jobs for it and for the command
     "queue": {
-        "queue.base", "queue.hooks", "queue.catching_up", "queue.taking_back", "queue.waking", "worker", "announcing",
-        "handlers", "stores",
+        "queue.base", "queue.hooks", "queue.catching_up", "queue.duties", "queue.retention", "queue.taking_back",
+        "queue.waking", "worker", "announcing", "handlers", "stores",
         "notify", "domain", "conf",
         "exceptions", "logs",
     },

@@ -206,16 +206,16 @@ def test_retention_says_how_long(queue: JobQueue) -> None:
     add(queue)
     assert facts("cleanup") == {
         "alias": "shop",
-        "deleted": {"completed": 3, "cancelled": 2, "failed": None, "events": 1},
+        "deleted": {"completed": 3, "cancelled": 2, "failed": None, "events": 1, "logs": 0, "ticks": 0},
     }
     assert left(queue) == {"completed": 1, "cancelled": 1, "failed": 1, "pending": 1}
-    assert run("cleanup") == "Deleted 0 completed and 0 cancelled jobs, 0 events.\n"
+    assert run("cleanup") == "Deleted 0 completed and 0 cancelled jobs, 0 events, 0 logs, 0 ticks.\n"
 
 
 def test_the_setting_is_obeyed(queue: JobQueue, settings: Any) -> None:
     shop = settings.DATAQUEUE["shop"]
     ended(queue, 3, completed=1, cancelled=1, failed=1)
-    kept = {"COMPLETED": None, "CANCELLED": None, "EVENTS": None}
+    kept = dict.fromkeys(("COMPLETED", "CANCELLED", "EVENTS", "LOGS", "TICKS"))
     settings.DATAQUEUE = {"shop": {**shop, "RETENTION": kept}}
     assert run("cleanup") == "Deleted nothing, since RETENTION keeps it all.\n"
     settings.DATAQUEUE = {"shop": {**shop, "RETENTION": {**kept, "FAILED": 2}}}
@@ -253,7 +253,17 @@ def test_events_on_the_command_line(queue: JobQueue) -> None:
     assert left(queue) == {"failed": 1}
 
 
-@pytest.mark.parametrize("options", [["--days", "0"], ["--events-days", "0"], ["--days=0", "--json"]])
+def test_logs_and_ticks_on_the_command_line(queue: JobQueue, monkeypatch: Any) -> None:
+    asked: dict[str, Any] = {}
+    for name in ("delete_logs", "delete_ticks"):
+        monkeypatch.setattr(queue.store, name, lambda name=name, **given: asked.update({name: given}) or 0)
+    facts("cleanup", "--logs-days", "2", "--ticks-days", "3", "--batch-size", "7")
+    ages = {name: round((queue.store.now() - given["before"]) / timedelta(days=1), 3) for name, given in asked.items()}
+    assert ages == {"delete_logs": 2, "delete_ticks": 3}
+    assert {given["limit"] for given in asked.values()} == {7}
+
+
+@pytest.mark.parametrize("options", [["--days", "0"], ["--logs-days", "0"], ["--days=0", "--json"]])
 def test_deleting_everything_has_to_be_confirmed(queue: JobQueue, options: list[str]) -> None:
     ended(queue, 3, completed=1)
     before = left(queue), len(queue.get_job_events(queue.get_all_jobs()[0].id))
