@@ -12,4 +12,5 @@ urlpatterns = [
     path("welcome/", include("example_project.onboarding.urls")),
     path("dataqueue/", include("dataqueue_django.urls")),
     path("untrusted/", include("example_project.untrusted.urls")),
+    path("digest/", include("example_project.digest.urls")),
 ]
