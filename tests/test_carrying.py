@@ -18,8 +18,9 @@ from dataqueue_django.testing import run_job
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.carriers import Picky, request_id
+from tests.harness.fixtures import REAL
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 PATHS = ["tests.app.carriers.RequestId", "tests.app.carriers.Picky"]
 

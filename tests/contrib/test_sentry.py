@@ -15,8 +15,9 @@ from dataqueue_django.handlers import registry
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
+from tests.harness.fixtures import REAL
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 @pytest.fixture(autouse=True)

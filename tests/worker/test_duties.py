@@ -19,9 +19,10 @@ from dataqueue_django.stores import Store, stores
 from dataqueue_django.stores.memory import MemoryStore
 from dataqueue_django.worker.upkeep import Upkeep
 from tests.harness.duties import make_due
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 LONG = 3600.0
 PROCESSES = 6
