@@ -33,7 +33,7 @@ def chores_of(
     seconds: float | None = None,
     most: int = BATCH,
 ) -> list[Chore]:
-    """Return the duties of an alias. `enqueue_due` adds the jobs of schedules, if there is something that does.
+    """Return the duties of an alias. `enqueue_due` adds the jobs of schedules, where nobody does that to the second.
 
     What deletes does so for about so many seconds at a time, by default as few as a worker that runs jobs can spare,
     and at most `most` rows in one transaction.

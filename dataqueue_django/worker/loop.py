@@ -103,7 +103,6 @@ class WorkerLoop:
             self._announcer.announce,
             label=self.label,
             handlers=queue.handlers,
-            enqueue_due=getattr(queue, "enqueue_due_cron_jobs", None),
             on_error=self._announcer.error,
         )
         self._ending = Ending()

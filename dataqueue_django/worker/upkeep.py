@@ -7,7 +7,6 @@ is a duty, which one of them does for all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from ..announcing import Announce, announcer
 from ..conf import AliasSettings
@@ -33,7 +32,6 @@ class Upkeep:
         *,
         label: str = "",
         handlers: Registry = registry,
-        enqueue_due: Callable[[], int] | None = None,
         on_error: OnError = lambda _: None,
     ) -> None:
         self._store = store
@@ -42,7 +40,7 @@ class Upkeep:
         self._label = label
         self._on_error = on_error
         self._watch = PeerWatch()
-        self._chores = chores_of(store, settings, handlers, announce=self._announce, enqueue_due=enqueue_due)
+        self._chores = chores_of(store, settings, handlers, announce=self._announce)
         self._again_at = float("inf")
 
     def round(self, me: int, unbroken_since: float) -> int:

@@ -17,7 +17,6 @@ from dataqueue_django.domain.records import JSON, Duty, Kind
 from dataqueue_django.queue.duties import Chore, DutyRound, do_duties
 from dataqueue_django.stores import Store, stores
 from dataqueue_django.stores.memory import MemoryStore
-from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.upkeep import Upkeep
 from tests.harness.duties import make_due
 from tests.harness.workers import wait_until
@@ -190,7 +189,7 @@ def test_a_worker_goes_on_when_a_duty_fails_and_tells_on_error(any_alias: str, m
     finally:
         assert processor.stop_and_drain()
     assert [str(error) for error in told] == ["not today"]
-    duties = {duty.id: duty for duty in store.find(Kind.DUTY)}
+    duties = {duty.id: duty for duty in get_queue(any_alias).get_duties()}
     assert duties["clean_logs"].error == "ValueError: not today"
     assert {duty.done_by for duty in duties.values()} == {"here"}
     assert [name for name, duty in duties.items() if duty.error] == ["clean_logs"]
@@ -219,8 +218,3 @@ def noting(one: Chore, seen: Counter[str], lock: Lock) -> Chore:
         return one.do(state)
 
     return Chore(name=one.name, every=one.every, do=do)
-
-
-def test_a_loop_without_schedules_has_no_duty_for_them() -> None:
-    loop = WorkerLoop(get_queue())
-    assert ("cron" in {one.name for one in loop._upkeep._chores}) == hasattr(get_queue(), "enqueue_due_cron_jobs")
