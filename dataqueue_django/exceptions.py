@@ -60,6 +60,10 @@ class InvalidSchedule(DataQueueError, ValueError):
     """A schedule cannot fire as described; nothing was written."""
 
 
+class ScheduleNotFound(DataQueueError, LookupError):
+    """There is no schedule with this id or name."""
+
+
 class InvalidWait(DataQueueError, ValueError):
     """A handler waits for something that cannot be waited for, or where it cannot wait."""
 

@@ -434,7 +434,7 @@ class CronTick:
 
     id: int = 0
     schedule_id: int
-    tick_at: datetime
+    tick_at: Any
     outcome: TickOutcome
     job_id: Any = None
     actor: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,8 @@ class Handler:
 
     Only exceptions in `retry_on` are retried when it is given; those in `give_up_on` never are. Its jobs that have
     completed or were cancelled are kept for `keep_for` seconds, those that failed for good for `keep_failed_for`; None
-    is as the alias' RETENTION says.
+    is as the alias' RETENTION says. `schedule` is what its
+    declaration says about when it runs by itself.
     """
 
     job_type: str
@@ -35,6 +36,7 @@ class Handler:
     retry_on: tuple[type[BaseException], ...] = ()
     give_up_on: tuple[type[BaseException], ...] = ()
     backoff: BackoffRule | None = None
+    schedule: Mapping[str, Any] = field(default_factory=dict)
     keep_for: float | None = None
     keep_failed_for: float | None = None
 
@@ -116,6 +118,7 @@ def make_handler(
     retry_on: tuple[type[BaseException], ...] = (),
     give_up_on: tuple[type[BaseException], ...] = (),
     backoff: BackoffRule | None = None,
+    schedule: Mapping[str, Any] | None = None,
     keep_for: float | timedelta | None = None,
     keep_failed_for: float | timedelta | None = None,
 ) -> Handler:
@@ -139,6 +142,7 @@ def make_handler(
         retry_on=_exceptions("retry_on", retry_on),
         give_up_on=_exceptions("give_up_on", give_up_on),
         backoff=backoff,
+        schedule=schedule or {},
         keep_for=_kept("keep_for", keep_for),
         keep_failed_for=_kept("keep_failed_for", keep_failed_for),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ..announcing import announce
+from ..announcing import Announce, announcer
+from ..carrying import captured
 from ..conf import AliasSettings
 from ..domain.asking import flag_from
 from ..domain.options import JobOptions, flag, new_job, plain
@@ -78,14 +80,17 @@ def described(
     if handler is not None:
         options = options.over(handler.options)
         payload = handler.shape.encode(payload)
-    return new_job(job_type, payload, options.over(queue.settings.job_defaults), now=datetime.now(UTC))
+    spec = new_job(job_type, payload, options.over(queue.settings.job_defaults), now=datetime.now(UTC))
+    context = captured(spec)
+    return spec if context is None else replace(spec, context=context)
 
 
-def tell_of(queue: QueueBase, added: Sequence[tuple[int, NewJob]]) -> None:
+def tell_of(queue: QueueBase, added: Sequence[tuple[int, NewJob]], announce: Announce | None = None) -> None:
     """Wake workers and tell who listens of jobs that were inserted, once the caller's transaction commits."""
     if not added:
         return
     queue.store.on_commit(queue.notifier.publish)
+    announce = announce or announcer(queue.store)
     for job_id, spec in added:
-        announce(queue.store, EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
+        announce(EventType.ADDED, job_id=job_id, job_type=spec.job_type, queue=spec.queue)
     hooks.inserted(queue.alias, [job_id for job_id, _ in added])

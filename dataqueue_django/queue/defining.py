@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -25,7 +25,8 @@ from asgiref.sync import sync_to_async
 from ..conf import DEFAULT_ALIAS
 from ..domain.options import JobOptions, as_defaults, options_from
 from ..domain.records import NewJob
-from ..exceptions import ConfigurationError, InvalidJob, shown
+from ..domain.schedules import Wanted, clockwork
+from ..exceptions import ConfigurationError, InvalidJob, InvalidPayload, InvalidSchedule, shown
 from ..handlers.registry import BackoffRule, Handler, make_handler, registry
 from .adding import AddedJob, iterable, naming_the_job
 from .aio import names_twin
@@ -142,7 +143,22 @@ class Policy(TypedDict, total=False):
     keep_failed_for: float | timedelta
 
 
-class JobSettings(Options, Policy, total=False):
+class Timetable(TypedDict, total=False):
+    """When jobs of this type are added by themselves, as `add_cron_job` takes it; `cron` is its cron_expression."""
+
+    cron: str
+    every: float | timedelta
+    timezone: str
+    start_at: datetime
+    end_at: datetime
+    max_runs: int
+    catch_up: Literal["latest", "none"] | int
+    overlap: Literal["skip", "allow", "replace"]
+    allow_overlap: bool
+    jitter: float | timedelta
+
+
+class JobSettings(Options, Policy, Timetable, total=False):
     """Everything `@job` takes beside the name and `takes_context`."""
 
 
@@ -176,7 +192,8 @@ def job(target: Any = None, /, *, takes_context: bool = False, **settings: Any) 
     Only exceptions in `retry_on` are retried when it is given, those in `give_up_on` never are, and
     `backoff(exception, attempt)` may return the delay before the next attempt. Jobs that have completed or were
     cancelled are kept for `keep_for`, seconds or a timedelta, whatever RETENTION says, and jobs that failed for good
-    for `keep_failed_for`; `math.inf` is for ever. Raises ConfigurationError when another function has the job type, or
+    for `keep_failed_for`; `math.inf` is for ever. With `cron` or `every`, and what else says when, it is a schedule of
+    the same name, too, whose jobs have no payload. Raises ConfigurationError when another function has the job type, or
     when the function could not be called with a payload.
     """
     if callable(target):
@@ -190,10 +207,31 @@ def _define(
     function: Callable[..., Any], name: str | None, takes_context: bool, settings: dict[str, Any]
 ) -> JobDefinition[..., ..., Any]:
     policy = {key: settings.pop(key) for key in Policy.__annotations__ if key in settings}
+    schedule = {key: settings.pop(key) for key in Timetable.__annotations__ if key in settings}
     try:
         options = as_defaults(options_from(settings, "@job"))
     except InvalidJob as why:
         raise ConfigurationError(f"@job on {getattr(function, '__qualname__', function)!s}: {why}") from None
-    handler = make_handler(function, job_type=name, takes_context=takes_context, options=options, **policy)
+    handler = make_handler(
+        function, job_type=name, takes_context=takes_context, options=options, schedule=schedule, **policy
+    )
+    _check_schedule(handler)
     registry.register(handler)
     return JobDefinition(handler)
+
+
+def _check_schedule(handler: Handler) -> None:
+    """Raise ConfigurationError for a schedule that could not fire."""
+    if not handler.schedule:
+        return
+    try:
+        told = dict(handler.schedule)
+        clockwork(Wanted(cron_expression=told.pop("cron", None), **told), datetime.now(UTC))
+        handler.shape.encode(None)
+    except InvalidSchedule as why:
+        raise ConfigurationError(f"@job on {handler.where}: {why}") from None
+    except InvalidPayload as why:
+        raise ConfigurationError(
+            f"@job on {handler.where} has a schedule, whose jobs have no payload, but {why} Give its parameters "
+            "defaults, or declare it in the setting SCHEDULES with a payload."
+        ) from None

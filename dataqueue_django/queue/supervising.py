@@ -12,12 +12,16 @@ from ..domain.records import JSON
 from .aio import with_async_twins
 from .duties import Chore
 from .reclaiming import Reclaiming
+from .scheduling import Scheduling
 
 if TYPE_CHECKING:
     from ..worker.upkeep_supervisor import UpkeepOptions, UpkeepSupervisor
 
 SECONDS = 30.0
 """For how long a supervisor deletes at a time, of each kind: it has nothing else to do."""
+
+CRON_EVERY = 0.5
+"""Seconds between two looks for schedules that are due, whoever supervises: less than any interval that makes sense."""
 
 
 class UpkeepSettings(TypedDict, total=False):
@@ -36,7 +40,7 @@ class UpkeepSettings(TypedDict, total=False):
 
 
 @with_async_twins
-class Supervising(Reclaiming):
+class Supervising(Reclaiming, Scheduling):
     """`create_supervisor`."""
 
     def create_supervisor(self, **options: Unpack[UpkeepSettings]) -> UpkeepSupervisor:
@@ -44,7 +48,8 @@ class Supervising(Reclaiming):
 
         It does what workers do for each other anyway: takes back the jobs of workers that are gone (as
         `reclaim_stuck_jobs(stuck_jobs_timeout_minutes)` does, 10 by default), closes overdue tokens, sees to late
-        requests to cancel, and deletes what RETENTION does not keep. `interval` is in seconds (60) or a timedelta.
+        requests to cancel, adds the jobs of schedules that are due, and deletes what RETENTION does not keep.
+        `interval` is in seconds (60) or a timedelta.
         `cleanup_jobs_days_to_keep` is for completed jobs and `cleanup_events_days_to_keep` for events, instead of
         RETENTION; with 0 that duty is left out, as it is with `reclaim_stuck_jobs` or `expire_timed_out_tokens` False.
         `cleanup_batch_size` is at most 1000. `on_error(exception)` is called for each duty that fails, `verbose` logs
@@ -73,15 +78,18 @@ class Supervising(Reclaiming):
             self.store,
             replace(self.settings, retention=kept),
             self.handlers,
-            enqueue_due=getattr(self, "enqueue_due_cron_jobs", None),
             seconds=SECONDS,
             most=asked.cleanup_batch_size,
         )
         return [
             replace(chore, do=self._reclaim(asked.stuck_jobs_timeout_minutes)) if chore.name == "reclaim" else chore
-            for chore in found
+            for chore in [*found, Chore(name="cron", every=CRON_EVERY, do=self._fire)]
             if not left_out.get(chore.name)
         ]
+
+    def _fire(self, _: JSON) -> Done:
+        added = self.enqueue_due_cron_jobs()
+        return Done(report={"enqueued_cron_jobs": added}, ready=added)
 
     def _reclaim(self, minutes: float) -> Callable[[JSON], Done]:
         """What takes jobs back where perhaps no worker is left to notice the dead: it watches for itself."""

@@ -49,6 +49,7 @@ from ..domain.records import (
     Permits,
     Step,
     StepKind,
+    TickOutcome,
     Token,
     Worker,
 )
@@ -475,6 +476,11 @@ class MemoryStore(Store):
         elif isinstance(record, CancelRequest):
             self._requests[record.id] = record
         elif isinstance(record, CronTick):
+            taken = {
+                (tick.schedule_id, tick.tick_at) for tick in self._ticks if tick.outcome is not TickOutcome.BY_HAND
+            }
+            if record.outcome is not TickOutcome.BY_HAND and (record.schedule_id, record.tick_at) in taken:
+                raise ValueError(f"Schedule {record.schedule_id} has a tick at {record.tick_at} already.")
             self._ticks.append(replace(record, id=next(self._tick_ids)))
         else:
             self._logs.append(replace(record, id=next(self._log_ids)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..announcing import Announce
 from ..conf import AliasSettings
 from ..domain.duties import Done
@@ -29,11 +27,10 @@ def chores_of(
     handlers: Registry,
     *,
     announce: Announce | None = None,
-    enqueue_due: Callable[[], int] | None = None,
     seconds: float | None = None,
     most: int = BATCH,
 ) -> list[Chore]:
-    """Return the duties of an alias. `enqueue_due` adds the jobs of schedules, where nobody does that to the second.
+    """Return the duties of an alias.
 
     What deletes does so for about so many seconds at a time, by default as few as a worker that runs jobs can spare,
     and at most `most` rows in one transaction.
@@ -51,7 +48,7 @@ def chores_of(
     def settle_requests(_: JSON) -> Done:
         return Done(report={"settled_requests": catch_up_with(store, announce=announce)})
 
-    found = [
+    return [
         Chore(name="reclaim", every=EACH_ROUND * round_, do=reclaim),
         Chore(name="expire_tokens", every=EACH_ROUND * round_, do=expire_tokens),
         Chore(name="settle_requests", every=EACH_ROUND * round_, do=settle_requests),
@@ -61,10 +58,6 @@ def chores_of(
         Chore(name="clean_ticks", every=NOW_AND_THEN * round_, do=keeping.ticks),
         Chore(name="forget_workers", every=SELDOM * round_, do=keeping.workers),
     ]
-    if enqueue_due is not None:
-        due = enqueue_due
-        found.append(Chore(name="cron", every=EACH_ROUND * round_, do=lambda _: ready("enqueued_cron_jobs", due())))
-    return found
 
 
 def ready(word: str, count: int) -> Done:

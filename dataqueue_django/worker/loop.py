@@ -39,6 +39,7 @@ from .options import ProcessorOptions
 from .outcomes import Cancelled, bringing_along, change_for, timed_out
 from .reporting import Reporting
 from .running import Runner
+from .scheduling import Clockwork
 from .signal import AbortReason
 from .slots import Run, Slots
 from .threads import HandlerThreads
@@ -105,6 +106,7 @@ class WorkerLoop:
             handlers=queue.handlers,
             on_error=self._announcer.error,
         )
+        self._clockwork = Clockwork(queue, self._announcer.announce)
         self._ending = Ending()
         self._wedge = WedgeWatch(self._slots, self.settings.wedged_after, is_supervised=begun is not None)
         self._session = self._store.private_session()
@@ -200,6 +202,7 @@ class WorkerLoop:
         if self._unsure:
             self._unsure = not self._membership.release_unknown(self._known())
         self._look_after_others()
+        self._fire_schedules()
         self._return_unstarted()
         if not self._heart.must_stop():
             self._cancelling.look()
@@ -258,6 +261,10 @@ class WorkerLoop:
             self._claiming.soon()
         self._reap_at = min(self._reap_at, self._upkeep.ripe_at + 0.01)
         self._unsure = self._unsure or self._membership.holds_more_than(len(self._known()))
+
+    def _fire_schedules(self) -> None:
+        if not self._heart.must_stop() and self._clockwork.look():
+            self._claiming.soon()
 
     def _return_unstarted(self) -> None:
         """Give back jobs that were claimed ahead and have not started in time; a single batch is run to its end."""
@@ -358,6 +365,7 @@ class WorkerLoop:
             case mail.Wake():
                 self._claiming.woken()
                 self._cancelling.woken()
+                self._clockwork.woken()
             case mail.Expired(worker_id):
                 self._lose_everything(worker_id)
             case mail.Stop(within):
@@ -374,7 +382,7 @@ class WorkerLoop:
         store = [self._finisher.due_at, now + STALE_LOOK if stale else self._reap_at]
         store.append(self._reporting.due_at)
         if not stale:
-            store.append(self._cancelling.due_at())
+            store += [self._cancelling.due_at(), self._clockwork.due_at]
         if self._slots.held() and not self.options.once:
             store.append(now + self.settings.hold / 2)
         if self._ending.stop_at is None and not stale and not self._runs_alone():

@@ -28,7 +28,7 @@ from tests.harness.checkers import check_all, k10_nothing_left, wait_for_rest
 from tests.harness.databases import hang_up
 from tests.harness.fixtures import REAL
 from tests.harness.ledger import Ledger
-from tests.harness.workers import Workers
+from tests.harness.workers import Workers, wait_until
 
 pytestmark = REAL
 
@@ -70,6 +70,7 @@ def test_a_kill_at_any_statement_loses_nothing(
         _kill_all(campaign, fork_server, alias, name, _left_out(campaign, name))
     workers.ledger.with_name(RELEASE).touch()
     workers.start("--concurrency", "8").ready()
+    wait_until(lambda: not store.due_schedules(), what=workers.autopsy)
     wait_for_rest(store, failing=workers.autopsy)
     assert workers.stop() == [0]
     _verify(campaign, alias, store, Ledger(workers.ledger))

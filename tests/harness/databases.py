@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import connections
 
 from dataqueue_django.stores import stores
-from dataqueue_django.stores.orm.portable import TABLES, PortableStore
+from dataqueue_django.stores.orm.portable import PortableStore
+from dataqueue_django.stores.orm.tables import TABLES
 from tests.app.models import BusinessRow
 from tests.provision import POSTGRES_MISSING, miss
 

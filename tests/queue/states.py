@@ -44,6 +44,12 @@ def run_of(queue: JobQueue, job_id: int) -> Execution:
     return Execution.of(job)
 
 
+def finish(queue: JobQueue, job_id: int) -> None:
+    """Run a job to its end, without its handler."""
+    [done] = queue.store.commit([(complete(run_of(queue, job_id)),)])
+    assert done.applied
+
+
 def set_fields(queue: JobQueue, job_id: int, event: EventType, **fields: object) -> None:
     """Set fields of a job for which there is no operation yet."""
     [done] = queue.store.commit([(Change(verb=Verb.OTHER, id=job_id, set=fields, event=event),)])

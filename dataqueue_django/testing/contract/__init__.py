@@ -23,6 +23,7 @@ TOPICS = (
     "rates",
     "waiting",
     "stopping",
+    "scheduling",
     "lifecycle",
     "histories",
 )
@@ -41,6 +42,7 @@ from .inserting import Inserting  # noqa: E402
 from .lifecycle import Lifecycle  # noqa: E402
 from .querying import Querying  # noqa: E402
 from .rates import Rates  # noqa: E402
+from .scheduling import Scheduling  # noqa: E402
 from .stopping import Stopping  # noqa: E402
 from .waiting import Waiting  # noqa: E402
 from .workers import Workers  # noqa: E402
@@ -62,6 +64,7 @@ class StoreContract(
     Rates,
     Waiting,
     Stopping,
+    Scheduling,
     Lifecycle,
     Histories,
 ):
