@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .records import JobStatus
+from .records import JSON, JobStatus
 
 DAY = 24 * 3600.0
 LONGEST = 36_500 * DAY
 
+AGAIN = timedelta(days=1)
 OVERLAP = timedelta(minutes=5)
 """A job is seen to have ended some time after it has: its transaction commits later. So each look goes back a bit."""
 
@@ -42,6 +43,11 @@ class Sweep:
     exclude_job_types: tuple[str, ...] = ()
 
     @property
+    def passes_by(self) -> bool:
+        """Whether there are jobs among those that ended so that it has to leave alone, however old."""
+        return bool(self.job_types or self.exclude_job_types)
+
+    @property
     def key(self) -> str:
         """What it is remembered by. Any change of what is kept is another sweep, which begins anew."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
@@ -64,9 +70,36 @@ def sweeps(days: Days, own: OwnTimes) -> list[Sweep]:
     return found
 
 
-def begin_at(remembered: object) -> datetime | None:
-    """Return where to begin to look, given the time before which nothing was left; None is at the beginning."""
-    return datetime.fromisoformat(remembered) - OVERLAP if isinstance(remembered, str) else None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """Until when sweeps that pass jobs by have found nothing left, so that they need not walk over them each time.
+
+    `since` is when the first of them began at the beginning. They do so again after a day, for the sake of jobs that
+    somebody has put there with times of long ago.
+    """
+
+    since: datetime
+    until: Mapping[str, datetime]
+
+    @classmethod
+    def read(cls, state: JSON, now: datetime) -> Reached:
+        """Return what is remembered in the state of a duty; nothing after a day."""
+        if isinstance(state, dict) and now - (since := datetime.fromisoformat(state["since"])) < AGAIN:
+            return cls(since=since, until={key: datetime.fromisoformat(at) for key, at in state["until"].items()})
+        return cls(since=now, until={})
+
+    def begin_at(self, sweep: Sweep) -> datetime | None:
+        """Return the time from which on a sweep has to look; None is from the beginning."""
+        found = self.until.get(sweep.key)
+        return None if found is None else found - OVERLAP
+
+    def after(self, done: Iterable[Sweep], left: Iterable[Sweep], now: datetime) -> JSON:
+        """Return what to remember once some sweeps have found nothing left, and others have to go on."""
+        until = {sweep.key: sweep.before(now) for sweep in done if sweep.passes_by}
+        until |= {sweep.key: self.until[sweep.key] for sweep in left if sweep.key in self.until}
+        if not until:
+            return None
+        return {"since": self.since.isoformat(), "until": {key: at.isoformat() for key, at in until.items()}}
 
 
 def next_lot(lot: int, deleted: int, seconds: float, most: int) -> int:

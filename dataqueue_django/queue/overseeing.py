@@ -11,7 +11,7 @@ from ..domain.backlog import Backlog, Unserved, unserved
 from ..domain.filters import JobFilter
 from ..domain.health import Health, HealthFacts, HealthLimits, judge
 from ..domain.liveness import is_silent
-from ..domain.records import Kind, Worker
+from ..domain.records import Duty, Kind, Worker
 from .aio import with_async_twins
 from .finding import Finding
 
@@ -38,7 +38,7 @@ class Overview:
 
 @with_async_twins
 class Overseeing(Finding):
-    """`get_overview`, `get_live_workers`, `get_backlogs`, `get_unserved_jobs`, `ping`, `get_health`."""
+    """`get_overview`, `get_live_workers`, `get_backlogs`, `get_unserved_jobs`, `get_duties`, `ping`, `get_health`."""
 
     def get_overview(self) -> Overview:
         """Return the queue as it stands: counts, workers, and what waits.
@@ -68,6 +68,11 @@ class Overseeing(Finding):
     def get_unserved_jobs(self) -> list[Unserved]:
         """Return the ready jobs that no live worker will take, by queue and job type, with the reason."""
         return unserved(self.store.backlogs(), self.get_live_workers())
+
+    def get_duties(self) -> list[Duty]:
+        """Return what workers do for all: when each is due, who did it last, what that did, and why it failed."""
+        found: list[Duty] = self.store.find(Kind.DUTY)
+        return found
 
     def ping(self) -> None:
         """Ask the store for the time; raises the store's own error when it does not answer."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ..conf import RetentionSettings
 from ..domain.duties import Done
 from ..domain.records import JSON, JobStatus, Kind, Worker
-from ..domain.retention import BATCH, DAY, FIRST_LOT, OwnTimes, Sweep, begin_at, next_lot, sweeps
+from ..domain.retention import BATCH, DAY, FIRST_LOT, OwnTimes, Reached, Sweep, next_lot, sweeps
 from ..stores import Store
 
 SECONDS = 0.2
@@ -50,17 +50,17 @@ class Retention:
         self._jobs, self._events, self._logs, self._ticks = (Lots(most) for _ in range(4))
 
     def jobs(self, state: JSON) -> Done:
-        """Delete jobs that ended long ago; the state is until when each sweep has found nothing left."""
-        known = state if isinstance(state, dict) else {}
+        """Delete jobs that ended long ago; the state is what the sweeps have reached."""
         days = {status: getattr(self._settings, status) for status in KEPT}
         until, now = time.monotonic() + self._seconds, self._store.now()
-        total, reached, more = 0, {}, False
+        reached, total = Reached.read(state, now), 0
+        done: list[Sweep] = []
+        left: list[Sweep] = []
         for sweep in sweeps(days, self._own()):
-            found = known.get(sweep.key)
-            deleted, is_done = self._jobs.delete(deletes(self._store, sweep, now, begin_at(found)), until)
-            total, more = total + deleted, more or not is_done
-            reached[sweep.key] = sweep.before(now).isoformat() if is_done else found
-        return Done(report={"cleaned_up_jobs": total}, state=reached, more=more)
+            deleted, is_done = self._jobs.delete(deletes(self._store, sweep, now, reached.begin_at(sweep)), until)
+            total += deleted
+            (done if is_done else left).append(sweep)
+        return Done(report={"cleaned_up_jobs": total}, state=reached.after(done, left, now), more=bool(left))
 
     def events(self, _state: JSON) -> Done:
         """Delete old events of jobs that have ended."""

@@ -42,8 +42,8 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def with_database(page: Path) -> Any:
-    """The page with a database; what its processors run in threads of their own has to be committed."""
-    commits = "create_processor(" in page.read_text()
+    """The page with a database; what its processors and supervisors see from threads of their own is committed."""
+    commits = any(maker in page.read_text() for maker in ("create_processor(", "create_supervisor("))
     return pytest.param(page, marks=pytest.mark.django_db(transaction=commits), id=relative(page))
 
 

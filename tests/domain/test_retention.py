@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataqueue_django.domain.records import JobStatus
-from dataqueue_django.domain.retention import DAY, LEAST_LOT, OVERLAP, Sweep, begin_at, next_lot, sweeps
+from dataqueue_django.domain.retention import DAY, LEAST_LOT, OVERLAP, Reached, Sweep, next_lot, sweeps
 
 DONE, FAILED = JobStatus.COMPLETED, JobStatus.FAILED
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -60,9 +60,29 @@ def test_a_change_of_what_is_kept_is_remembered_as_another_sweep() -> None:
 
 
 def test_a_look_begins_a_little_before_where_the_last_one_ended() -> None:
-    assert begin_at(None) is None
-    assert begin_at(NOW.isoformat()) == NOW - OVERLAP
-    assert Sweep(status=DONE, keep=60).before(NOW) == NOW - timedelta(seconds=60)
+    some, rest = Sweep(status=DONE, keep=60, job_types=("a",)), Sweep(status=DONE, keep=90, exclude_job_types=("a",))
+    first = Reached.read(None, NOW)
+    assert [first.begin_at(sweep) for sweep in (some, rest)] == [None, None]
+    later = NOW + timedelta(hours=1)
+    second = Reached.read(first.after([some], [rest], NOW), later)
+    assert [second.begin_at(sweep) for sweep in (some, rest)] == [NOW - timedelta(seconds=60) - OVERLAP, None]
+    third = Reached.read(second.after([rest], [some], later), later)
+    assert third.begin_at(some) == second.begin_at(some)
+    assert third.begin_at(rest) == later - timedelta(seconds=90) - OVERLAP
+
+
+def test_once_a_day_everything_is_looked_at() -> None:
+    some = Sweep(status=DONE, keep=60, job_types=("a",))
+    state = Reached.read(None, NOW).after([some], [], NOW)
+    before, after = NOW + timedelta(hours=23), NOW + timedelta(hours=25)
+    state = Reached.read(state, before).after([some], [], before)
+    assert Reached.read(state, before).begin_at(some) is not None
+    assert Reached.read(state, after).begin_at(some) is None
+
+
+def test_nothing_is_remembered_of_what_leaves_no_job_behind() -> None:
+    everything = Sweep(status=DONE, keep=60)
+    assert Reached.read(None, NOW).after([everything], [], NOW) is None
 
 
 def test_lots_grow_while_they_are_quick_and_full_and_shrink_when_they_are_slow() -> None:

@@ -190,7 +190,7 @@ def test_a_worker_goes_on_when_a_duty_fails_and_tells_on_error(any_alias: str, m
     finally:
         assert processor.stop_and_drain()
     assert [str(error) for error in told] == ["not today"]
-    duties = {duty.id: duty for duty in store.find(Kind.DUTY)}
+    duties = {duty.id: duty for duty in get_queue(any_alias).get_duties()}
     assert duties["clean_logs"].error == "ValueError: not today"
     assert {duty.done_by for duty in duties.values()} == {"here"}
     assert [name for name, duty in duties.items() if duty.error] == ["clean_logs"]

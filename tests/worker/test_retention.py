@@ -130,7 +130,7 @@ def test_events_lines_ticks_and_workers_go_by_their_age(store: PortableStore, al
 
 
 def test_the_next_time_begins_where_the_last_one_ended(
-    store: PortableStore, alias: str, monkeypatch: pytest.MonkeyPatch
+    store: PortableStore, alias: str, handlers: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[datetime | None] = []
     original = type(store).delete_ended
@@ -140,18 +140,20 @@ def test_the_next_time_begins_where_the_last_one_ended(
         return original(self, *given, since=since, **rest)
 
     monkeypatch.setattr(type(store), "delete_ended", noted)
+    handlers.register(make_handler(lambda: None, job_type="ever", keep_for=math.inf))
+    kept = ended(store, timedelta(days=40), job_type="ever")
     ended(store, timedelta(days=40))
-    rounds(store, keeping(alias, cancelled=None))
+    rounds(store, keeping(alias, cancelled=None), handlers)
     first = store.now() - timedelta(days=30)
     assert asked == [None, None]  # one that finds a job, one that finds no more
-    rounds(store, keeping(alias, cancelled=None))
+    rounds(store, keeping(alias, cancelled=None), handlers)
     [since] = asked[2:]
     assert since is not None
     assert first - OVERLAP - timedelta(minutes=5) < since <= first - OVERLAP
-    late = ended(store, timedelta(days=30, seconds=60))
-    rounds(store, keeping(alias, cancelled=None))
-    assert not left(store) & set(late)
-    rounds(store, keeping(alias, cancelled=None, completed=20))
+    ended(store, timedelta(days=30, seconds=60))
+    rounds(store, keeping(alias, cancelled=None), handlers)
+    assert left(store) == set(kept)
+    rounds(store, keeping(alias, cancelled=None, completed=20), handlers)
     assert asked[-1] is None  # what is kept has changed
 
 

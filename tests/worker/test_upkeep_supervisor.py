@@ -87,6 +87,14 @@ def test_a_round_does_what_is_not_due_but_not_what_somebody_else_is_doing(
     assert store.fetch(Kind.DUTY, "clean_logs").done_by == "another"
 
 
+def test_schedules_that_are_due_add_their_jobs(
+    queue: JobQueue, store: PortableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "enqueue_due_cron_jobs", lambda: 2, raising=False)
+    assert queue.create_supervisor().start() == UpkeepReport(enqueued_cron_jobs=2)
+    assert store.fetch(Kind.DUTY, "cron").report == {"enqueued_cron_jobs": 2}
+
+
 @pytest.mark.parametrize(
     ("options", "report"),
     [
