@@ -1,7 +1,7 @@
 """OpenTelemetry: `DATAQUEUE_CONTEXT = ["dataqueue_django.contrib.otel.TraceCarrier"]`.
 
 A job that is added is a producer span, each run a consumer span in the same trace. What is carried is the W3C trace
-context, by the propagator that the project has set. Without a tracer provider nothing is carried and nothing is traced.
+context, by the propagator that the project has set. Without a tracer provider nothing is traced.
 """
 
 from __future__ import annotations

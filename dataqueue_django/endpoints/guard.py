@@ -48,7 +48,7 @@ def is_trusted(request: HttpRequest) -> bool:
     given = request.headers.get("Authorization", "")
     scheme, _, rest = given.partition(" ")
     token = rest if scheme.lower() == "bearer" else given
-    return bool(secret) and hmac.compare_digest(_bytes(token.strip()), secret.encode())
+    return bool(secret) and hmac.compare_digest(_sent(token.strip()), _meant(secret))
 
 
 def sentence(status: int, message: str, **headers: str) -> JsonResponse:
@@ -60,7 +60,12 @@ def _secret() -> str:
     return conf.project().cron_secret.strip()  # a file or variable often ends in a line break
 
 
-def _bytes(token: str) -> bytes:
+def _meant(secret: str) -> bytes:
+    """Return the secret's bytes: those of an environment variable, even if they are no UTF-8."""
+    return secret.encode("utf-8", "surrogateescape")
+
+
+def _sent(token: str) -> bytes:
     """Return a header's value as it was sent: servers hand its bytes on as latin-1."""
     try:
         return token.encode("latin-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 from typing import Any
 
 import pytest
@@ -69,6 +70,12 @@ def test_a_secret_that_is_not_ascii(queue: JobQueue, settings: Any, sent: str) -
     assert get("expire", f"Bearer {as_servers_say_it}", alias=queue.alias).status_code == 200
     assert get("expire", "Bearer schl\xfcsse", alias=queue.alias).status_code == 401
     assert get("expire", "Bearer \udcff鍵x", alias=queue.alias).status_code == 401
+
+
+def test_a_secret_that_is_not_even_utf_8(queue: JobQueue, settings: Any) -> None:
+    settings.DATAQUEUE_CRON_SECRET = os.fsdecode(b"schl\xfcssel")  # as os.environ has it
+    assert get("expire", "Bearer schl\xfcssel", alias=queue.alias).status_code == 200
+    assert get("expire", "Bearer schl\xc3\xbcssel", alias=queue.alias).status_code == 401
 
 
 def test_secrets_are_compared_in_constant_time(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
