@@ -70,7 +70,7 @@ def do_duties(store: Store, chores: Sequence[Chore], by: str, *, anyway: bool = 
             reports.append(fail(chore.name, by, at, error))
             _tell(store, chore.name, error)
             store.reconnect()
-    store.commit([(report,) for report in reports], wait=False)
+    store.commit([(report,) for report in reports])  # whoever else looks at these rows holds them for a moment only
     return DutyRound(done=done, errors=errors)
 
 

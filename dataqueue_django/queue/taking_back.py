@@ -31,6 +31,11 @@ LOOKS_PER_LEASE = 10
 Begun = Callable[[int, int], bool]
 
 
+def seconds_of_watching(lease: float) -> float:
+    """Return for how long `expire_silent` watches a worker with a lease of so many seconds, where looks are quick."""
+    return lease * (OBSERVED_LEASES + 2 / LOOKS_PER_LEASE)
+
+
 def everything_begun(_job_id: int, _claim_seq: int) -> bool:
     """Without a supervisor nobody knows what a dead worker had begun: all of it."""
     return True

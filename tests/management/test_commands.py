@@ -416,3 +416,60 @@ def test_ctrl_c_that_is_ignored_stays_so(queue: JobQueue, ctrl_c: Callable[[Any]
     ctrl_c(signal.SIG_IGN)
     run("cleanup")
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+# -- check
+
+
+def checked(*options: str) -> tuple[int, str]:
+    """Run dataqueue_check and return its exit code and what it printed."""
+    out = StringIO()
+    try:
+        call_command("dataqueue_check", "--alias", "shop", *options, stdout=out, stderr=StringIO())
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_the_check_of_a_queue_that_is_well(queue: JobQueue) -> None:
+    assert checked() == (0, "Queue 'shop': ok\n")
+    assert checked("--max-oldest", "60", "--min-workers", "0")[0] == 0
+
+
+def test_the_check_says_what_is_wrong_and_ends_with_a_code_of_its_own(queue: JobQueue) -> None:
+    add(queue, run_at=timezone.now() - timedelta(minutes=10))
+    code, text = checked("--max-oldest", "300", "--min-workers", "1")
+    assert code == 3
+    assert "A job has been ready for 600 s; at most 300 s are allowed." in text
+    assert "0 workers are alive; at least 1 are needed." in text
+    code, text = checked("--max-oldest", "300", "--json")
+    found = json.loads(text)
+    assert (code, found["status"], found["ready"], found["unserved"]) == (3, "unhealthy", 1, 1)
+    worker(queue, job_types=("send",))
+    assert checked("--min-workers", "1")[0] == 0
+
+
+def test_the_check_of_a_store_that_is_away(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(type(queue.store), "backlogs", away)
+    assert "away" in refused(1, "check")
+
+
+def test_the_check_says_when_it_cannot_tell(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataqueue_django.queue import overseeing
+
+    monkeypatch.setattr(overseeing, "failed_rate", lambda queue, window: None)
+    assert checked("--max-failed-rate", "0.5") == (
+        1,
+        "Queue 'shop': unknown\nHow many jobs failed lately is not known.\n",
+    )
+    monkeypatch.setattr(overseeing, "failed_rate", lambda queue, window: 0.6)
+    assert checked("--max-failed-rate", "0.5")[0] == 3
+
+
+@pytest.mark.parametrize("option", [("--max-oldest", "-1"), ("--max-failed-rate", "2"), ("--min-workers", "1.5")])
+def test_limits_of_the_check_that_make_no_sense(queue: JobQueue, option: tuple[str, str]) -> None:
+    with pytest.raises(CommandError):
+        run("check", *option)

@@ -31,7 +31,7 @@ from tests.harness.workers import PATIENCE, ROOT, environment, wait_until
 __all__ = ["alias", "store"]
 
 pytestmark = REAL
-COMMANDS = ["status", "reclaim", "cleanup"]
+COMMANDS = ["status", "reclaim", "cleanup", "check"]
 MANY = 1000
 """Jobs that take seconds to delete one by one."""
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.db import connections, transaction
 from django.dispatch import Signal
 
-from dataqueue_django import EventType, GiveUp, JobStatus, Snooze, announcing, get_queue, job, signals
+from dataqueue_django import EventType, GiveUp, JobContext, JobStatus, Snooze, announcing, get_queue, job, signals
 from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import Claim, Job, Worker
 from dataqueue_django.queue import JobQueue
@@ -129,6 +129,34 @@ def test_what_people_ask_of_jobs(queue: JobQueue, heard: list[dict[str, Any]]) -
         *(("cancelled", id) for id in (first, second)),
     ]
     assert {(facts["alias"], facts["queue"]) for facts in heard} == {(queue.alias, "default")}
+
+
+def test_waits_more_time_and_a_request_to_stop(queue: JobQueue, heard: list[dict[str, Any]]) -> None:
+    """What is told of a job is what its events say, word by word."""
+
+    @job("signals.waits", takes_context=True, timeout=600)
+    def waits(ctx: JobContext) -> None:
+        token = ctx.create_token()
+        asked.append(token.id)
+        ctx.wait_for_token(token)
+        ctx.prolong(900)
+        wait_until(lambda: "prolonged" in [event.event_type for event in queue.get_job_events(ctx.job.id)])
+
+    @job("signals.runs", takes_context=True)
+    def runs(ctx: JobContext) -> None:
+        queue.cancel_job(ctx.job.id, abort_running=True)
+        ctx.signal.wait(PATIENCE)
+        ctx.signal.raise_if_aborted()
+
+    asked: list[str] = []
+    ids = [queue.add_job("signals.waits", {}), queue.add_job("signals.runs", {})]
+    work(queue)
+    queue.complete_token(asked[0], {})
+    work(queue)
+    for id in ids:
+        told = [facts["event_type"].value for facts in heard if facts["job_id"] == id]
+        assert sorted(told) == sorted(event.event_type.value for event in queue.get_job_events(id))
+    assert {"waiting", "resumed", "prolonged", "cancel_requested", "cancelled"} <= {*words(heard)}
 
 
 def test_a_lost_worker(queue: JobQueue, heard: list[dict[str, Any]]) -> None:
