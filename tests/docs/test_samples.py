@@ -42,8 +42,9 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def with_database(page: Path) -> Any:
-    """The page with a database; what its processors run in threads of their own has to be committed."""
-    commits = "create_processor(" in page.read_text()
+    """The page with a database, committed for processors, which run in threads of their own, and for supervisors."""
+    text = page.read_text()
+    commits = "create_processor(" in text or "create_supervisor(" in text
     return pytest.param(page, marks=pytest.mark.django_db(transaction=commits), id=relative(page))
 
 
