@@ -36,6 +36,7 @@ from dataqueue_django.domain.transitions import Execution, Fault, fail, release,
 from dataqueue_django.models import CronSchedule as ScheduleRow
 from dataqueue_django.models import Job as JobRow
 from dataqueue_django.models import JobTag as TagRow
+from dataqueue_django.models import Token as TokenRow
 from dataqueue_django.models import Worker as WorkerRow
 from dataqueue_django.queue import JobQueue, waking
 from dataqueue_django.queue.taking_back import take_back
@@ -127,6 +128,10 @@ class Trial:
     def all_ended(self) -> bool:
         """Return whether nothing is left to do in this queue."""
         return all(job.is_terminal for job in self.jobs())
+
+    def all_wait(self) -> bool:
+        """Return whether nothing is left to do in this queue before a token is closed."""
+        return all(job.status is JobStatus.WAITING or job.is_terminal for job in self.jobs())
 
     def tokens(self) -> list[Token]:
         """Return the open tokens for which jobs of this queue wait."""
@@ -452,7 +457,7 @@ def _answering(trial: Trial) -> None:
     second = get_queue().create_token(timeout=LONG_ENOUGH)
     for token in (first, first, second, second):
         trial.enqueue_durable(f"await:{token.id}+run:one+ok")
-    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()))
+    trial.work(until=trial.all_wait)
     trial.arm()
     get_queue().complete_token(first, ANSWER)
     with transaction.atomic():
@@ -470,11 +475,14 @@ def _row_and_answer(alias: str, queue: str) -> None:
 def _timing_out(trial: Trial) -> None:
     """What a cron job does: closes the tokens whose time is up, one lot after the other."""
     waking.LOT = 1
-    token = get_queue().create_token(timeout=0.3)
+    first, second = (get_queue().create_token(timeout=TOMORROW) for _ in range(2))
     for _ in range(2):
-        trial.enqueue_durable(f"await:{token.id}+run:one+ok")
-    trial.enqueue_durable(f"await:{get_queue().create_token(timeout=0.3).id}+ok")
-    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()), reap_every=60.0)
+        trial.enqueue_durable(f"await:{first.id}+run:one+ok")
+    trial.enqueue_durable(f"await:{second.id}+ok")
+    trial.work(until=trial.all_wait, reap_every=60.0)
+    # Up only once all wait: on a busy machine any short time is over before.
+    now = trial.store.now()
+    TokenRow.objects.filter(pk__in=(first.id, second.id)).update(timeout_at=now, due_at=now)
     trial.arm()
     until = time.monotonic() + PATIENCE
     while trial.tokens() and time.monotonic() < until:
@@ -689,7 +697,7 @@ def _lost_while_answering(trial: Trial) -> None:
     token = get_queue().create_token(timeout=60)
     for _ in range(2):
         trial.enqueue_durable(f"await:{token.id}+ok:last")
-    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()))
+    trial.work(until=trial.all_wait)
     trial.arm()
     for _ in range(3):
         try:

@@ -27,9 +27,10 @@ from dataqueue_django.worker.isolation.wire import ENCODER, from_job, to_job
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.models import BusinessRow
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 TYPE = "harness.isolated"
 

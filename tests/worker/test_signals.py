@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db import connections, transaction
 from django.dispatch import Signal
 
@@ -19,10 +18,12 @@ from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker import announcer
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
+from tests.app.models import BusinessRow
+from tests.harness.fixtures import REAL
 from tests.harness.workers import PATIENCE, wait_until
 from tests.variants import declared
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 Listen = Callable[..., list[dict[str, Any]]]
 
@@ -333,12 +334,12 @@ def test_receivers_have_connections_of_their_own(queue: JobQueue, connect: Calla
 
     def receiver(*, job_id: int, **_: Any) -> None:
         connection = connections[queue.alias]
-        Group.objects.using(queue.alias).create(name=f"{threading.current_thread().name} {job_id}")
+        BusinessRow.objects.using(queue.alias).create(note=f"{threading.current_thread().name} {job_id}")
         names.append(threading.current_thread().name)
         used.add(connection.connection)
         if mischief == "leaves a transaction open":
             transaction.set_autocommit(False, using=queue.alias)
-            Group.objects.using(queue.alias).create(name=f"lost {job_id}")
+            BusinessRow.objects.using(queue.alias).create(note=f"lost {job_id}")
         elif mischief == "breaks its transaction":
             with transaction.atomic(using=queue.alias), connection.cursor() as cursor:
                 cursor.execute("SELECT nonsense FROM nowhere")
@@ -368,7 +369,7 @@ def test_receivers_have_connections_of_their_own(queue: JobQueue, connect: Calla
     assert set(names) == {"dataqueue-receivers"}
     assert len(sessions) == 1
     assert not used & sessions
-    assert Group.objects.using(queue.alias).count() == 5, "what was left uncommitted is rolled back"
+    assert BusinessRow.objects.using(queue.alias).count() == 5, "what was left uncommitted is rolled back"
     assert "dataqueue-receivers" not in {thread.name for thread in threading.enumerate()}
 
 

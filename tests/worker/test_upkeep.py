@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
@@ -19,9 +18,10 @@ from dataqueue_django.domain.waits import Wait, WaitKind
 from dataqueue_django.stores import stores
 from dataqueue_django.worker.upkeep import Upkeep
 from tests.harness.duties import make_due
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 def test_workers_that_left_nothing_cost_no_statement_each(any_alias: str) -> None:
