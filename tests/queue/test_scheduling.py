@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -267,6 +268,40 @@ def test_looking_costs_one_statement_when_nothing_is_due(queue: JobQueue) -> Non
     with CaptureQueriesContext(connections[queue.alias]) as captured:
         assert queue.store.next_schedule_in() is not None
     assert len(captured) == 1
+
+
+class _OffMeta(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, datetime)
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=10), timedelta(minutes=-10)])
+def test_a_wrong_clock_fires_nothing_early_or_late(
+    queue: JobQueue, off: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL says what time it is. SQLite has the clock of its host alone."""
+    if connections[queue.alias].vendor == "sqlite":
+        return
+
+    class Off(datetime, metaclass=_OffMeta):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + off
+
+    ready = queue.add_cron_job("ready", None, "report", every=HOUR)
+    later = queue.add_cron_job("later", None, "report", every=HOUR)
+    at = due(queue, ready)
+    due(queue, later, ago=-timedelta(minutes=5))
+    modules = [module for name, module in sys.modules.items() if name.startswith("dataqueue_django.")]
+    patched = [module for module in modules if vars(module).get("datetime") is datetime]
+    for module in patched:
+        monkeypatch.setattr(module, "datetime", Off)
+    assert len(patched) > 5
+    assert enqueue_due(queue) == 1
+    assert [tick.tick_at for tick in queue.get_cron_ticks(ready)] == [at]
+    assert kept(queue, ready).next_run_at == at + HOUR
+    added = queue.add_cron_job("added", None, "report", every=HOUR)
+    assert abs(kept(queue, added).created_at - at) < timedelta(minutes=5)
 
 
 # -- steering
