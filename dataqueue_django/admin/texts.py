@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from django.utils.formats import localize
@@ -71,6 +72,17 @@ def moment(when: datetime | None) -> SafeString | str:
     return format_html('<time datetime="{}" title="{}">{}</time>', exact, exact, localize(timezone.localtime(when)))
 
 
+def moment_there(when: datetime, zone: str) -> SafeString | str:
+    """Return a time in the site's zone, and in another one where the clocks there show another."""
+    try:
+        there = localize(timezone.localtime(when, ZoneInfo(zone)))
+    except (KeyError, ValueError, OSError):  # a zone that this machine does not know
+        return moment(when)
+    if there == localize(timezone.localtime(when)):
+        return moment(when)
+    return format_html('{} <span class="dq-there">({} {})</span>', moment(when), there, visible(zone))
+
+
 def ago(when: datetime | None, now: datetime) -> SafeString | str:
     """Return how long ago something was, or how soon it will be, with the exact time in UTC behind it."""
     if when is None:
@@ -88,6 +100,14 @@ def span(time: timedelta) -> str:
         if seconds >= 1.5 * size:
             return f"{round(seconds / size)} {unit}"
     return f"{round(seconds)} s"
+
+
+def exact_span(time: timedelta) -> str:
+    """Return a duration in the largest unit that divides it: "90 min", "1 h", "0.5 s"."""
+    for size, unit in UNITS:
+        if time and not time % timedelta(seconds=size):
+            return f"{time // timedelta(seconds=size)} {unit}"
+    return f"{time.total_seconds():g} s"
 
 
 def duration(milliseconds: int | None) -> str:

@@ -196,6 +196,16 @@ def timing_of(schedule: CronSchedule) -> Timing:
     )
 
 
+def is_over(schedule: CronSchedule) -> bool:
+    """Return whether a schedule is active and will not fire any more: its end or its last run is behind it."""
+    return schedule.status is ScheduleStatus.ACTIVE and schedule.next_run_at is None
+
+
+def was_taken_out(schedule: CronSchedule) -> bool:
+    """Return whether a schedule was declared in code and is not any more, as far as workers have told."""
+    return schedule.declared and (schedule.paused_by, schedule.pause_reason) == (BY_ITSELF, NOT_DECLARED)
+
+
 def job_options(schedule: CronSchedule) -> JobOptions:
     """Return the options of a schedule's jobs."""
     return JobOptions(**schedule.options)
@@ -292,7 +302,7 @@ def declared_again(schedule: CronSchedule, made: CronSchedule) -> dict[str, Any]
     What people have done to it, pausing it say, stays.
     """
     found = {name: getattr(made, name) for name in DEFINED if getattr(made, name) != getattr(schedule, name)}
-    if (schedule.paused_by, schedule.pause_reason) == (BY_ITSELF, NOT_DECLARED):
+    if was_taken_out(schedule):
         found |= {**ACTIVE_AGAIN, "status": ScheduleStatus.ACTIVE}
     return found
 
