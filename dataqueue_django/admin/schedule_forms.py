@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..domain.options import backoff_word
 from ..domain.records import CronSchedule, Overlap
 from ..domain.retry import MODES
-from ..domain.schedules import OPTIONS, wanted_of
+from ..domain.schedules import wanted_of
 from .states import Text
 from .texts import UNSEEN
 
@@ -28,12 +28,19 @@ OVERLAPS: Mapping[Overlap, Text] = {
 CLOCKS = ("cron_expression", "every")
 """Of these the one that is filled says when it fires, so they are told together."""
 
+OPTIONS = ("queue", "priority", "max_attempts", "timeout", "isolate", "force_kill_on_timeout", "retry_delay",
+           "retry_backoff", "retry_delay_max", "tags")  # fmt: skip
+"""The options of jobs, in the order in which people think of them."""
+
 PARTS: tuple[tuple[Any, Sequence[str]], ...] = (
     (None, ("schedule_name", "job_type", "payload")),
     (_("When"), ("cron_expression", "timezone", "every", "start_at", "end_at", "max_runs")),
     (_("Rules"), ("catch_up", "overlap", "jitter")),
-    (_("Jobs"), tuple(sorted(OPTIONS))),
+    (_("Jobs"), OPTIONS),
 )
+
+EMPTY = "---------"
+BY_DEFAULT = _("What is left empty is as the handler says, or else the settings.")
 
 
 def _text(label: Any, help_text: Any = "", **more: Any) -> forms.CharField:
@@ -58,43 +65,51 @@ def _moment(label: Any) -> forms.DateTimeField:
     return forms.DateTimeField(label=label, required=False, widget=widget)
 
 
+def _maybe(label: Any) -> forms.NullBooleanField:
+    field = forms.NullBooleanField(label=label, required=False)
+    field.widget.choices = [("unknown", EMPTY), ("true", _("Yes")), ("false", _("No"))]
+    return field
+
+
 class ScheduleForm(forms.Form):
     """What people say about a schedule; a field that is left empty leaves it to the handler and the settings."""
 
-    schedule_name = _text(_("name"))
-    job_type = forms.ChoiceField(label=_("job type"))
-    payload = _lines(_("payload"), _("JSON; empty for none."), 6)
+    schedule_name = _text(_("Name"))
+    job_type = forms.ChoiceField(label=_("Job type"))
+    payload = _lines(_("Payload"), _("JSON; empty for none."), 6)
     cron_expression = _text(
-        _("cron expression"), _("Five fields such as 0 9 * * 1-5, or @daily. Either this or seconds."), required=False
+        _("Cron expression"),
+        _("Five fields such as 0 9 * * 1-5, or @daily. Either this or an interval."),
+        required=False,
     )
-    timezone = _text(_("time zone"), _("In which the cron expression is read, such as Europe/Berlin."), initial="UTC")
-    every = _seconds(_("every"), _("Seconds. Either this or a cron expression."))
-    start_at = _moment(_("from"))
-    end_at = _moment(_("until"))
-    max_runs = _whole(_("at most"), _("How often it fires; empty for no end."))
+    timezone = _text(_("Time zone"), _("In which the cron expression is read, such as Europe/Berlin."), initial="UTC")
+    every = _seconds(_("Every"), _("Seconds. Either this or a cron expression."))
+    start_at = _moment(_("From"))
+    end_at = _moment(_("Until"))
+    max_runs = _whole(_("At most"), _("How often it fires; empty for no end."))
     catch_up = forms.IntegerField(
-        label=_("make up for"),
+        label=_("Make up for"),
         initial=1,
         help_text=_("How many ticks that nobody was there for: 1 is the latest one, 0 none."),
     )
-    overlap = forms.ChoiceField(label=_("while its last job has not ended"), choices=OVERLAPS.items())
-    jitter = forms.FloatField(label=_("jitter"), initial=0, help_text=_("Jobs run up to so many seconds later."))
-    queue = _text(_("queue"), required=False)
-    priority = _whole(_("priority"))
-    max_attempts = _whole(_("attempts"))
-    timeout = _seconds(_("timeout"))
-    isolate = forms.NullBooleanField(label=_("in a process of its own"), required=False)
-    force_kill_on_timeout = forms.NullBooleanField(label=_("killed at the timeout"), required=False)
-    retry_delay = _seconds(_("delay before a retry"))
-    retry_backoff = forms.ChoiceField(label=_("how delays grow"), required=False)
-    retry_delay_max = _seconds(_("longest delay before a retry"))
-    tags = _lines(_("tags"), _("One on each line."), 3)
+    overlap = forms.ChoiceField(label=_("While its last job has not ended"), choices=OVERLAPS.items())
+    jitter = forms.FloatField(label=_("Jitter"), initial=0, help_text=_("Jobs run up to so many seconds later."))
+    queue = _text(_("Queue"), required=False)
+    priority = _whole(_("Priority"))
+    max_attempts = _whole(_("Attempts"))
+    timeout = _seconds(_("Timeout"))
+    isolate = _maybe(_("In a process of its own"))
+    force_kill_on_timeout = _maybe(_("Killed at the timeout"))
+    retry_delay = _seconds(_("Delay before a retry"))
+    retry_backoff = forms.ChoiceField(label=_("How delays grow"), required=False)
+    retry_delay_max = _seconds(_("Longest delay before a retry"))
+    tags = _lines(_("Tags"), _("One on each line."), 3)
 
     def __init__(self, data: Any = None, *, record: CronSchedule | None, job_types: Sequence[str]) -> None:
         super().__init__(data, initial=None if record is None else said_of(record))
         here = gettext("In the time zone %(zone)s.") % {"zone": timezone.get_current_timezone_name()}
         self.fields["start_at"].help_text = self.fields["end_at"].help_text = here
-        self.fields["retry_backoff"].choices = [("", "---------"), *((mode, mode) for mode in MODES if mode)]  # type: ignore[attr-defined]
+        self.fields["retry_backoff"].choices = [("", EMPTY), *((mode, mode) for mode in MODES if mode)]  # type: ignore[attr-defined]
         known = dict.fromkeys([*job_types, *([record.job_type] if record else [])])
         self.fields["job_type"].choices = [(name, name) for name in sorted(known)]  # type: ignore[attr-defined]
         if record is not None:
@@ -121,7 +136,11 @@ class ScheduleForm(forms.Form):
 
     def parts(self) -> list[tuple[Any, dict[str, Any]]]:
         """Return the fieldsets."""
-        return [(title, {"fields": [name for name in names if name in self.fields]}) for title, names in PARTS]
+        parts: list[tuple[Any, dict[str, Any]]] = [
+            (title, {"fields": [name for name in names if name in self.fields]}) for title, names in PARTS
+        ]
+        parts[-1][1]["description"] = BY_DEFAULT
+        return parts
 
     def _told(self) -> dict[str, Any]:
         return {name: None if value == "" and name != "payload" else value for name, value in self.cleaned_data.items()}
@@ -135,13 +154,13 @@ def said_of(schedule: CronSchedule) -> dict[str, Any]:
         "payload": "" if schedule.payload is None else written(schedule.payload),
         "cron_expression": wanted.cron_expression or "",
         "timezone": wanted.timezone,
-        "every": None if schedule.every_ms is None else schedule.every_ms / 1000,
+        "every": None if schedule.every_ms is None else _in_seconds(schedule.every_ms),
         "start_at": wanted.start_at,
         "end_at": wanted.end_at,
         "max_runs": wanted.max_runs,
         "catch_up": schedule.catch_up,
         "overlap": schedule.overlap.value,
-        "jitter": schedule.jitter_ms / 1000,
+        "jitter": _in_seconds(schedule.jitter_ms),
         **options,
         "retry_backoff": backoff_word(options.get("retry_backoff")),
         "tags": "\n".join(options.get("tags", ())),
@@ -152,6 +171,11 @@ def written(value: Any) -> str:
     """Return a JSON value as text to edit; characters that would not be seen are written as JSON's escapes."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _in_seconds(milliseconds: int) -> float:
+    seconds, rest = divmod(milliseconds, 1000)
+    return milliseconds / 1000 if rest else seconds
 
 
 def _parsed(text: str) -> Any:

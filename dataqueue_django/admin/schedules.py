@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
@@ -30,7 +30,7 @@ from .filters import SchedulePlaceFilter, ScheduleStatusFilter
 from .schedule_forms import OVERLAPS, ScheduleForm
 from .searching import LONGEST
 from .states import Look, Text, drawn
-from .ticks import HEADS, cells
+from .ticks import HEADS, cells, link
 from .verbs import MOST, ActsOnRows, Verb, actor_of
 
 SHOWN = 50
@@ -99,9 +99,7 @@ class CronScheduleAdmin(ActsOnRows):
 
     verbs: ClassVar = VERBS
     actions = ("run_selected", "pause_selected", "resume_selected")
-    list_display = (
-        "name", *lines(CronSchedule, "job_type"), "fires", "upcoming", "ran", "last_job", "state", "place",
-    )  # fmt: skip
+    list_display = ("name", "state", "place", *lines(CronSchedule, "job_type"), "fires", "upcoming", "ran")
     list_columns = (
         "schedule_name", "job_type", "cron_expression", "timezone", "every_ms", "next_run_at", "last_enqueued_at",
         "last_job_id", "status", "paused_by", "pause_reason", "declared",
@@ -281,16 +279,7 @@ class CronScheduleAdmin(ActsOnRows):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return what the page shows: what matters always, the rest where there is something to show."""
         row = obj
-        main = [
-            "state",
-            "place",
-            *lines(CronSchedule, "job_type"),
-            "fires",
-            "next_runs",
-            "ran",
-            "last_job",
-            "times_run",
-        ]
+        main = ["state", "place", *lines(CronSchedule, "job_type"), "fires", "next_runs", "ran", "times_run"]
         limits = filled(row, lines(CronSchedule, "start_at", "end_at", "last_tick_at"))
         held = filled(row, lines(CronSchedule, "paused_at", "paused_by", "pause_reason"))
         parts = (
@@ -345,26 +334,22 @@ class CronScheduleAdmin(ActsOnRows):
     @admin.display(description=_("next run"))
     def upcoming(self, row: Any) -> SafeString | str:
         """Return when it fires next, in the site's zone and its own."""
-        return texts.NOTHING if row.next_run_at is None else texts.moment_there(row.next_run_at, row.timezone)
+        return texts.NOTHING if row.next_run_at is None else clocks(row, row.next_run_at)
 
     @admin.display(description=_("next runs"))
     def next_runs(self, row: Any) -> SafeString | str:
         """Return when it fires next, several times, in the site's zone and its own."""
         runs = self.queue.get_next_cron_runs(row.pk, RUNS_SHOWN)
-        items = format_html_join("", "<li>{}</li>", ((texts.moment_there(run, row.timezone),) for run in runs))
+        items = format_html_join("", "<li>{}</li>", ((clocks(row, run),) for run in runs))
         return format_html('<ol class="dq-runs">{}</ol>', items) if runs else texts.NOTHING
 
     @admin.display(description=_("last run"))
     def ran(self, row: Any) -> SafeString | str:
-        """Return how long ago it added a job."""
-        return texts.ago(row.last_enqueued_at, row.clock)
-
-    @admin.display(description=_("last job"))
-    def last_job(self, row: Any) -> SafeString | str:
-        """Return a link to the job that it added last."""
+        """Return how long ago it added a job, and a link to that."""
         if row.last_job_id is None:
             return texts.NOTHING
-        return format_html('<a href="{}">{}</a>', self.url("job_change", row.last_job_id), row.last_job_id)
+        job = link(self.url("job_change", row.last_job_id), gettext("job %(id)d") % {"id": row.last_job_id})
+        return format_html("{}, {}", texts.ago(row.last_enqueued_at, row.clock), job)
 
     @admin.display(description=_("state"))
     def state(self, row: Any) -> SafeString:
@@ -409,6 +394,11 @@ def record_of(row: Any) -> Record:
         pause_reason=row.pause_reason,
         declared=row.declared,
     )
+
+
+def clocks(row: Any, moment: datetime) -> SafeString | str:
+    """Return a time in the site's zone and in that which the schedule is read in, if it is read in one."""
+    return texts.moment_there(moment, row.timezone) if row.cron_expression else texts.moment(moment)
 
 
 def when(row: Any) -> str:
