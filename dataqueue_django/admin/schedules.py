@@ -339,7 +339,10 @@ class CronScheduleAdmin(ActsOnRows):
     @admin.display(description=_("next runs"))
     def next_runs(self, row: Any) -> SafeString | str:
         """Return when it fires next, several times, in the site's zone and its own."""
-        runs = self.queue.get_next_cron_runs(row.pk, RUNS_SHOWN)
+        try:
+            runs = self.queue.get_next_cron_runs(row.pk, RUNS_SHOWN)
+        except DataQueueError as why:
+            return texts.visible(why)
         items = format_html_join("", "<li>{}</li>", ((clocks(row, run),) for run in runs))
         return format_html('<ol class="dq-runs">{}</ol>', items) if runs else texts.NOTHING
 

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
+
+from ..domain.recurring import clock_of
+from ..exceptions import InvalidSchedule
 
 CUT = 10_000
 """Characters of one value that a page shows at first."""
@@ -75,8 +77,8 @@ def moment(when: datetime | None) -> SafeString | str:
 def moment_there(when: datetime, zone: str) -> SafeString | str:
     """Return a time in the site's zone, and in another one where the clocks there show another."""
     try:
-        there = localize(timezone.localtime(when, ZoneInfo(zone)))
-    except (KeyError, ValueError, OSError):  # a zone that this machine does not know
+        there = localize(timezone.localtime(when, clock_of(zone)))
+    except InvalidSchedule:
         return moment(when)
     if there == localize(timezone.localtime(when)):
         return moment(when)

@@ -130,6 +130,7 @@ def test_a_zone_that_nobody_knows_is_no_error(client: Client, queue: JobQueue, d
     for zone in ("No/Zone", "../etc", "Europe", "", "x" * 64):
         CronSchedule.objects.using(database).filter(pk=id).update(timezone=zone)
         assert client.get(SCHEDULES).status_code == 200
+        assert "which this machine does not know" in text_of(client.get(schedule_page(id)))
 
 
 # -- the page
