@@ -47,9 +47,17 @@ def _text(label: Any, help_text: Any = "", **more: Any) -> forms.CharField:
     return forms.CharField(label=label, help_text=help_text, widget=widgets.AdminTextInputWidget, **more)
 
 
+class _Lines(forms.CharField):
+    """Text of several lines; browsers end each with CR LF, which is no change."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return whether the text is another one."""
+        return super().has_changed(initial, None if data is None else data.replace("\r\n", "\n"))
+
+
 def _lines(label: Any, help_text: Any, rows: int) -> forms.CharField:
     widget = widgets.AdminTextareaWidget(attrs={"rows": rows})
-    return forms.CharField(label=label, help_text=help_text, required=False, widget=widget)
+    return _Lines(label=label, help_text=help_text, required=False, widget=widget)
 
 
 def _seconds(label: Any, help_text: Any = "") -> forms.FloatField:

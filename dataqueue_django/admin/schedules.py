@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..domain.records import CronSchedule as Record
 from ..domain.records import Overlap, ScheduleStatus
-from ..domain.schedules import is_over, was_taken_out
+from ..domain.schedules import Act, is_open_to, is_over, was_taken_out
 from ..exceptions import DataQueueError
 from ..models import CronSchedule
 from . import texts
@@ -37,6 +37,9 @@ SHOWN = 50
 """Ticks on the page of a schedule: the newest."""
 
 RUNS_SHOWN = 10
+
+REFUSED_SHOWN = 3
+"""Refusals that are told of one action: most are for the same reason."""
 
 ACTIVE = Look(_("Active"), "●", "ready")
 PAUSED = Look(_("Paused"), "‖", "trouble")
@@ -135,13 +138,8 @@ class CronScheduleAdmin(ActsOnRows):
     # -- verbs
 
     def fits(self, verb: Verb, row: Any) -> bool:
-        """Return whether a schedule lets it: one that stands in code is changed there."""
-        record = record_of(row)
-        if verb.name == "run":
-            return True
-        if verb.name in ("pause", "resume"):
-            return record.status is (ScheduleStatus.ACTIVE if verb.name == "pause" else ScheduleStatus.PAUSED)
-        return not record.declared or (verb.name == "delete" and was_taken_out(record))
+        """Return whether a schedule lets it."""
+        return is_open_to(record_of(row), Act(verb.name))
 
     def refusal(self, verb: Verb, row: Any) -> str:
         """Return why a verb does not fit a schedule."""
@@ -204,15 +202,18 @@ class CronScheduleAdmin(ActsOnRows):
             self.message_user(request, text % {"most": f"{MOST:,}"}, messages.ERROR)
             return
         done = 0
+        refused: list[str] = []
         for row in rows:
             try:
                 told = self.carry_out(request, verb, row)
             except DataQueueError as why:
-                self.message_user(request, f"{row.schedule_name}: {texts.visible(why)}", messages.ERROR)
+                refused.append(f"{self.called(row)}: {why}")
                 continue
             if told is not None:
                 self.log(request, [row], verb.flag, told)
                 done += 1
+        for text in refused[:REFUSED_SHOWN]:
+            self.message_user(request, texts.visible(text), messages.ERROR)
         if rows:
             self.say_done(request, [words(done) % done], len(rows) - done)
 
@@ -240,19 +241,19 @@ class CronScheduleAdmin(ActsOnRows):
     def _save(self, request: HttpRequest, form: ScheduleForm, record: Record | None) -> HttpResponse:
         """Add or change a schedule as the form says; what the queue refuses is raised, and nothing is stored."""
         if record is None:
-            id, flag, told = self.queue.add_cron_job(**form.wanted()), ADDITION, gettext("Added.")
-        else:
-            id, flag, told = record.id, CHANGE, gettext("Changed.")
-            updates = form.updates()
-            if not updates or not self.queue.edit_cron_job(id, strict=False, **updates):
-                self.message_user(request, gettext("Nothing was changed."), messages.WARNING)
-                return HttpResponseRedirect(self.page("change", id))
-            told = gettext("Changed %(fields)s.") % {"fields": ", ".join(updates)}
-        name = record.schedule_name if record else form.cleaned_data["schedule_name"]
+            id = self.queue.add_cron_job(**form.wanted())
+            return self._saved(request, id, form.cleaned_data["schedule_name"], ADDITION, gettext("Added."))
+        updates = form.updates()
+        if not updates or not self.queue.edit_cron_job(record.id, strict=False, **updates):
+            self.message_user(request, gettext("Nothing was changed."), messages.WARNING)
+            return HttpResponseRedirect(self.page("change", record.id))
+        told = gettext("Changed %(fields)s.") % {"fields": ", ".join(updates)}
+        return self._saved(request, record.id, record.schedule_name, CHANGE, told)
+
+    def _saved(self, request: HttpRequest, id: int, name: str, flag: int, told: str) -> HttpResponse:
         row = CronSchedule(pk=id, schedule_name=name)
         self.log(request, [row], flag, told)
-        text = gettext("Schedule %(name)s: %(done)s") % {"name": name, "done": told[:1].lower() + told[1:]}
-        self.message_user(request, text, messages.SUCCESS)
+        self.say(request, row, told)
         return HttpResponseRedirect(self.page("change", id))
 
     def _show(self, request: HttpRequest, form: ScheduleForm, row: Any) -> HttpResponse:

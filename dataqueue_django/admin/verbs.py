@@ -125,6 +125,12 @@ class ActsOnRows(QueueModelAdmin):
         text = gettext("%(done)s, %(skipped)d skipped: not in a state for it.") % {"done": done, "skipped": skipped}
         self.message_user(request, text, messages.WARNING)
 
+    def say(self, request: HttpRequest, row: Any, told: Text) -> None:
+        """Tell what was done to one row."""
+        text = str(told)
+        said = {"name": capfirst(self.called(row)), "done": text[:1].lower() + text[1:]}
+        self.message_user(request, gettext("%(name)s: %(done)s") % said, messages.SUCCESS)
+
     # -- one row
 
     def get_urls(self) -> list[URLPattern]:
@@ -201,15 +207,13 @@ class ActsOnRows(QueueModelAdmin):
         return TemplateResponse(request, "admin/dataqueue/act.html", context)
 
     def _act(self, request: HttpRequest, verb: Verb, row: Any) -> HttpResponse:
-        name = capfirst(self.called(row))
         told = self.carry_out(request, verb, row) if self.fits(verb, row) else None
         if told is None:
-            refused = gettext("%(name)s is not in a state for it; nothing was changed.") % {"name": name}
-            self.message_user(request, refused, messages.WARNING)
+            refused = gettext("%(name)s is not in a state for it; nothing was changed.")
+            self.message_user(request, refused % {"name": capfirst(self.called(row))}, messages.WARNING)
             return HttpResponseRedirect(self.page("change", row.pk))
         self.log(request, [row], verb.flag, told)
-        text = str(told)
-        self.message_user(request, f"{name}: {text[:1].lower()}{text[1:]}", messages.SUCCESS)
+        self.say(request, row, told)
         gone = verb.name == "delete"
         return HttpResponseRedirect(self.page("changelist") if gone else self.page("change", row.pk))
 

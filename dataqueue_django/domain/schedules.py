@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from ..exceptions import InvalidJob, InvalidSchedule, did_you_mean, shown
@@ -41,6 +42,17 @@ BY_ITSELF = "dataqueue"
 """Who pauses a schedule that nobody paused."""
 
 NOT_DECLARED = "no longer declared in code"
+
+
+class Act(StrEnum):
+    """What people may do to a schedule, by name."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    RESUME = "resume"
+    EDIT = "edit"
+    DELETE = "delete"
+
 
 UNENDED: tuple[Guard, ...] = (
     {"status": (JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.WAITING)},
@@ -204,6 +216,15 @@ def is_over(schedule: CronSchedule) -> bool:
 def was_taken_out(schedule: CronSchedule) -> bool:
     """Return whether a schedule was declared in code and is not any more, as far as workers have told."""
     return schedule.declared and (schedule.paused_by, schedule.pause_reason) == (BY_ITSELF, NOT_DECLARED)
+
+
+def is_open_to(schedule: CronSchedule, act: Act) -> bool:
+    """Return whether people may do something to a schedule as it is; what code declares is changed there."""
+    if act is Act.RUN:
+        return True
+    if act in (Act.PAUSE, Act.RESUME):
+        return schedule.status is (ScheduleStatus.ACTIVE if act is Act.PAUSE else ScheduleStatus.PAUSED)
+    return not schedule.declared or (act is Act.DELETE and was_taken_out(schedule))
 
 
 def job_options(schedule: CronSchedule) -> JobOptions:
