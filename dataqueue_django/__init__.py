@@ -9,6 +9,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AsyncJobContext": "worker.context",
     "Backoff": "domain.retry",
+    "Carrier": "carrying",
     "Completion": "domain.tokens",
     "EventType": "domain.records",
     "FailureReason": "domain.records",
@@ -34,6 +35,7 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:  # "as" makes a name public for type checkers
+    from .carrying import Carrier as Carrier
     from .domain.records import EventType as EventType
     from .domain.records import FailureReason as FailureReason
     from .domain.records import Job as Job

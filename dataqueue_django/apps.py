@@ -16,8 +16,9 @@ class DataQueueConfig(AppConfig):
 
     def ready(self) -> None:
         """Import what registers itself."""
-        from . import checks  # noqa: F401
+        from . import checks, runserver  # noqa: F401
         from .stores.orm import sqlite
 
         sqlite.watch_connections()
         autodiscover_modules("jobs")
+        runserver.start_if_wanted()

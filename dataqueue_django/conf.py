@@ -78,6 +78,9 @@ LEAST: Mapping[str, float] = {
     "cancelled": 0.01,
     "failed": 0.01,
     "events": 0.01,
+    "logs": 0.01,
+    "ticks": 0.01,
+    "cron_seconds": 1,
 }
 """The smallest value each number may have; those in WHOLE are whole numbers."""
 
@@ -89,8 +92,9 @@ MOST = 10_000_000.0
 class RetentionSettings:
     """For how many days rows are kept; None keeps them for ever.
 
-    `completed`, `cancelled` and `failed` are jobs that have ended so, `events` the events of jobs that have ended,
-    `workers` the rows of workers that are gone. Failures need people, so they stay unless a project says otherwise.
+    `completed`, `cancelled` and `failed` are jobs that have ended so, `events` and `logs` the events and log lines of
+    jobs that have ended, `ticks` those of schedules, `workers` the rows of workers that are gone. Failures need people,
+    so they stay unless a project says otherwise. `@job(keep_for=...)` outranks it for one job type.
     """
 
     workers: float | None = 1
@@ -98,6 +102,8 @@ class RetentionSettings:
     cancelled: float | None = 30
     failed: float | None = None
     events: float | None = 30
+    logs: float | None = 30
+    ticks: float | None = 90
 
 
 class Outside(StrEnum):
@@ -127,6 +133,21 @@ class AliasSettings:
         return self.options.get("DATABASE", DEFAULT_DB_ALIAS) if self.backend == ORM_STORE else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProjectSettings:
+    """What the project says once for all aliases; each is a setting of its own, with `DATAQUEUE_` in front.
+
+    `cron_secret` opens the endpoints that somebody's cron calls, none when it is empty; one call works for at most
+    `cron_seconds`. `context` are dotted paths of what is carried from where a job is added to where it runs. With
+    `runserver` the development server runs jobs, too.
+    """
+
+    cron_secret: str = ""
+    cron_seconds: float = 25.0
+    context: tuple[str, ...] = ()
+    runserver: bool = False
+
+
 KEYS = ("BACKEND", "OPTIONS", "JOB_DEFAULTS", "WORKER", "RETENTION", "SCHEDULES", "STRICT", "OUTSIDE_TRANSACTION")
 
 
@@ -136,7 +157,7 @@ def aliases() -> list[str]:
 
 
 def home_alias() -> str:
-    """Return the alias that the admin shows: the default one, or the first where there is none of that name."""
+    """Return the alias that is meant where none is named: the default one, or the first if none has that name."""
     names = aliases()
     return DEFAULT_ALIAS if DEFAULT_ALIAS in names else names[0]
 
@@ -168,6 +189,24 @@ def read(raw: Any, where: str) -> AliasSettings:
         strict=_typed(raw.get("STRICT", False), bool, f"{where}['STRICT']"),
         outside_transaction=_outside(raw.get("OUTSIDE_TRANSACTION"), f"{where}['OUTSIDE_TRANSACTION']"),
     )
+
+
+@cache
+def project() -> ProjectSettings:
+    """Return the settings beside DATAQUEUE; raises ConfigurationError naming the one that is wrong."""
+    given: dict[str, Any] = {}
+    for known in fields(ProjectSettings):
+        name = f"DATAQUEUE_{known.name.upper()}"
+        value = getattr(django_settings, name, known.default)
+        if expected := _expected(known, value):
+            raise ConfigurationError(f"{name} is {_hidden(name, value)}; expected {expected}.")
+        given[known.name] = tuple(value) if isinstance(value, list) else value
+    return ProjectSettings(**given)
+
+
+def _hidden(name: str, value: Any) -> str:
+    """Show a value that is wrong, unless it may be a secret."""
+    return f"a {type(value).__name__}" if name.endswith("SECRET") else shown(value)
 
 
 def _setting() -> Mapping[str, Any]:
@@ -217,6 +256,8 @@ def _expected(known: Field[Any], value: Any) -> str | None:
     """Return what a setting should have been, or None when it is fine."""
     if isinstance(known.default, bool):
         return None if isinstance(value, bool) else "True or False"
+    if isinstance(known.default, str):
+        return None if isinstance(value, str) else "a string"
     if isinstance(known.default, tuple):
         is_list = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
         return None if is_list else "a list of names"
@@ -252,6 +293,8 @@ def queue_databases() -> set[str]:
 def _on_setting_changed(*, setting: str, **_: object) -> None:
     if setting == "DATAQUEUE":
         settings_for.cache_clear()
+    elif setting.startswith("DATAQUEUE_"):
+        project.cache_clear()
 
 
 setting_changed.connect(_on_setting_changed)

@@ -237,7 +237,10 @@ class JobLog(models.Model):
     class Meta:
         verbose_name = "job log"
         verbose_name_plural = "job logs"
-        indexes: ClassVar = [models.Index(fields=["job_id", "id"], name="dataqueue_joblog_job")]
+        indexes: ClassVar = [
+            models.Index(fields=["job_id", "id"], name="dataqueue_joblog_job"),
+            models.Index(fields=["created_at", "id"], name="dataqueue_joblog_created"),
+        ]
 
     def __str__(self) -> str:
         return f"line {self.pk} of job {self.job_id}"

@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "example_project.refunds",
     "example_project.onboarding",
     "example_project.untrusted",
+    "example_project.digest",
 ]
 
 MIDDLEWARE = [
@@ -69,7 +70,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en-us"
-TIME_ZONE = "UTC"
+TIME_ZONE = env.str("TIME_ZONE", default="Europe/Berlin")  # of the pages, and of the digest's two o'clock
 USE_I18N = True
 USE_TZ = True
 

@@ -10,5 +10,6 @@ urlpatterns = [
     path("refunds/", include("example_project.refunds.urls")),
     path("welcome/", include("example_project.onboarding.urls")),
     path("untrusted/", include("example_project.untrusted.urls")),
+    path("digest/", include("example_project.digest.urls")),
     path("admin/", admin.site.urls),
 ]

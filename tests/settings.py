@@ -79,3 +79,6 @@ DATAQUEUE = {
 }
 if VARIANT == "separate":
     DATAQUEUE["default"] = DATAQUEUE[SQLITE]
+
+if _carriers := os.environ.get("TEST_CARRIERS"):  # of a child interpreter
+    DATAQUEUE_CONTEXT = _carriers.split(",")

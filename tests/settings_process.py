@@ -3,6 +3,7 @@
 ``TEST_DATABASE_URL`` is the database of its queue, usually the running test's (``tests.database_urls.url_of``). It is
 the process' only one, except where the tested variant keeps the queue apart.
 ``TEST_DATAQUEUE_WORKER`` holds the queue's ``WORKER`` options as a JSON object.
+``TEST_RUNSERVER`` lets the development server run jobs, too.
 ``TEST_LOG_LEVEL`` is the least important level of this package's log lines that the process prints.
 """
 
@@ -39,3 +40,6 @@ if _level := os.environ.get("TEST_LOG_LEVEL"):
         "handlers": {"console": {"class": "logging.StreamHandler"}},
         "loggers": {"dataqueue_django": {"handlers": ["console"], "level": _level}},
     }
+
+if os.environ.get("TEST_RUNSERVER"):
+    DEBUG = DATAQUEUE_RUNSERVER = True

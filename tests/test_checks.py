@@ -446,6 +446,31 @@ def test_more_connections_than_the_server_allows(any_alias: str, settings: Any, 
     assert "31 with only one of those" in message.msg
 
 
+# -- the settings beside DATAQUEUE
+
+
+def test_flat_settings_that_make_no_sense(settings: Any) -> None:
+    settings.DATAQUEUE_CRON_SECONDS = "soon"
+    [message] = messages("E005")
+    assert message.msg == "DATAQUEUE_CRON_SECONDS is 'soon'; expected a number of at least 1."
+
+
+@pytest.mark.parametrize(("secret", "told"), [("short", 1), ("x" * 15 + "\n", 1), ("x" * 16, 0), ("", 0), ("  ", 0)])
+def test_a_secret_that_can_be_guessed(settings: Any, secret: str, told: int) -> None:
+    settings.DATAQUEUE_CRON_SECRET = secret
+    found = messages("W020")
+    assert len(found) == told
+    assert all(secret.strip() not in f"{message.msg}{message.hint}" for message in found)
+
+
+def test_a_worker_in_runserver_is_for_development(settings: Any) -> None:
+    settings.DATAQUEUE_RUNSERVER = True
+    settings.DEBUG = False
+    assert "DEBUG" in the("W021").msg
+    settings.DEBUG = True
+    assert messages("W021") == []
+
+
 # -- the page
 
 

@@ -128,3 +128,28 @@ def test_the_router_keeps_the_tables_where_the_queue_is(settings: Any) -> None:
 def test_the_tables_are_where_the_queues_are_and_nowhere_else(settings: Any) -> None:
     found = {alias: "dataqueue_job" in connections[alias].introspection.table_names() for alias in settings.DATABASES}
     assert found == {alias: alias in conf.queue_databases() for alias in settings.DATABASES}
+
+
+def test_the_settings_of_the_project(settings: Any) -> None:
+    assert conf.project() == conf.ProjectSettings()
+    settings.DATAQUEUE_CRON_SECRET = "s"
+    settings.DATAQUEUE_CONTEXT = ["a.B"]
+    assert conf.project() == conf.ProjectSettings(cron_secret="s", context=("a.B",))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CRON_SECRET", None, "DATAQUEUE_CRON_SECRET is a NoneType; expected a string."),
+        ("CRON_SECRET", b"secret", "DATAQUEUE_CRON_SECRET is a bytes; expected a string."),
+        ("CRON_SECONDS", 0.5, "DATAQUEUE_CRON_SECONDS is 0.5; expected a number of at least 1."),
+        ("CRON_SECONDS", float("nan"), "DATAQUEUE_CRON_SECONDS is nan; expected a number of at least 1."),
+        ("CONTEXT", "a.B", "DATAQUEUE_CONTEXT is 'a.B'; expected a list of names."),
+        ("RUNSERVER", 1, "DATAQUEUE_RUNSERVER is 1; expected True or False."),
+    ],
+)
+def test_settings_of_the_project_that_make_no_sense(settings: Any, name: str, value: Any, message: str) -> None:
+    setattr(settings, f"DATAQUEUE_{name}", value)
+    with pytest.raises(ConfigurationError) as caught:
+        conf.project()
+    assert str(caught.value) == message

@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 
 import pytest
 
-from dataqueue_django.conf import AliasSettings, RetentionSettings, WorkerSettings
+from dataqueue_django.conf import AliasSettings, ProjectSettings, RetentionSettings, WorkerSettings
 from dataqueue_django.domain.lifecycle import LEGAL_MOVES
 from dataqueue_django.domain.records import EventType, FailureReason, JobStatus
 from dataqueue_django.domain.steps import LONGEST_NAME, MOST_STEPS
@@ -48,7 +48,7 @@ def test_the_reference_has_every_command_and_option() -> None:
     assert "`--concurrency CONCURRENCY`" in text
 
 
-@pytest.mark.parametrize("settings", [AliasSettings, WorkerSettings, RetentionSettings])
+@pytest.mark.parametrize("settings", [AliasSettings, ProjectSettings, WorkerSettings, RetentionSettings])
 def test_the_reference_has_every_setting(settings: type) -> None:
     text = tables.settings_table(f"{settings.__module__}.{settings.__qualname__}")
     assert [f.name for f in fields(settings) if f"`{f.name.upper()}`" not in text] == []
@@ -96,7 +96,6 @@ RESERVED_EVENTS = {
     EventType.PAUSED,
     EventType.UNPAUSED,
     EventType.PROMOTED,
-    EventType.CANCEL_REQUESTED,
     EventType.DEAD_LETTERED,
 }
 """Words of what is not built yet."""

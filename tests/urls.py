@@ -10,5 +10,7 @@ urlpatterns = [
     path("post/", include("example_project.post.urls")),
     path("refunds/", include("example_project.refunds.urls")),
     path("welcome/", include("example_project.onboarding.urls")),
+    path("dataqueue/", include("dataqueue_django.urls")),
     path("untrusted/", include("example_project.untrusted.urls")),
+    path("digest/", include("example_project.digest.urls")),
 ]

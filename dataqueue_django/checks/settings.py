@@ -11,11 +11,13 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import conf
+from ..carrying import carriers
 from ..exceptions import DataQueueError
 from ..stores import stores
 from ..stores.orm.facts import in_memory, isolates_more, may_have_tables, pool_size, read_from
 
 PGBOUNCER_PORT = "6432"
+SHORTEST_SECRET = 16
 SHORTEST_TIMEOUT = 5
 WAITING_MODES = ("IMMEDIATE", "EXCLUSIVE")
 
@@ -36,6 +38,34 @@ def check_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
     except DataQueueError as why:
         return [Error(str(why), id="dataqueue.E001")]
     return [Error(problem, id="dataqueue.E001") for problem in map(_problem, aliases) if problem]
+
+
+@register("dataqueue")
+def check_project_settings(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Report the first mistake in the settings beside DATAQUEUE, and what of them is not fit for a live site."""
+    try:
+        project = conf.project()
+        carriers()
+    except DataQueueError as why:
+        return [Error(str(why), id="dataqueue.E005")]
+    messages: list[CheckMessage] = []
+    if 0 < len(project.cron_secret.strip()) < SHORTEST_SECRET:
+        messages.append(
+            Warning(
+                f"DATAQUEUE_CRON_SECRET has fewer than {SHORTEST_SECRET} characters: it can be guessed.",
+                hint='Make one with `python -c "import secrets; print(secrets.token_urlsafe())"`.',
+                id="dataqueue.W020",
+            )
+        )
+    if project.runserver and not settings.DEBUG:
+        messages.append(
+            Warning(
+                "DATAQUEUE_RUNSERVER is on with DEBUG = False: it is for development, and no other server heeds it.",
+                hint="Set DATAQUEUE_RUNSERVER = DEBUG, and run `manage.py dataqueue_worker` on the server.",
+                id="dataqueue.W021",
+            )
+        )
+    return messages
 
 
 @register("dataqueue")

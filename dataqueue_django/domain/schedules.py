@@ -227,6 +227,22 @@ def is_open_to(schedule: CronSchedule, act: Act) -> bool:
     return not schedule.declared or (act is Act.DELETE and was_taken_out(schedule))
 
 
+def in_words(schedule: CronSchedule) -> str:
+    """Return when a schedule fires, for people."""
+    if schedule.every_ms is None:
+        return f"at {schedule.cron_expression} ({schedule.timezone})"
+    return f"every {timedelta(milliseconds=schedule.every_ms)}"
+
+
+def condition(schedule: CronSchedule) -> str:
+    """Return whether a schedule fires and when next, for people."""
+    if schedule.status is ScheduleStatus.PAUSED:
+        return f"paused: {schedule.pause_reason}" if schedule.pause_reason else "paused"
+    if is_over(schedule):
+        return "over"
+    return f"next at {schedule.next_run_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def job_options(schedule: CronSchedule) -> JobOptions:
     """Return the options of a schedule's jobs."""
     return JobOptions(**schedule.options)

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from .recurring import Cron, Every, Recurrence, latest, upcoming
 
-ON_TIME = timedelta(seconds=60)
-"""A tick that is seen later than this was missed: nobody was there. Upkeep looks far more often."""
+ON_TIME = timedelta(seconds=120)
+"""A tick that is seen later than this was missed: nobody was there. A platform's cron looks every minute."""
 
 MOST_CAUGHT_UP = 1_000
 

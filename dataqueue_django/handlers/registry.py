@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from ..domain.options import JobOptions, name
+from ..domain.options import JobOptions, name, seconds
+from ..domain.records import JobStatus
+from ..domain.retention import LONGEST, OwnTimes
 from ..exceptions import ConfigurationError, InvalidJob, did_you_mean, shown
 from .fitting import Shape, shape_of
 
@@ -20,7 +23,9 @@ BackoffRule = Callable[[BaseException, int], "float | timedelta | None"]
 class Handler:
     """A function, how it wants to be called, and how its failures are judged.
 
-    Only exceptions in `retry_on` are retried when it is given; those in `give_up_on` never are. `schedule` is what its
+    Only exceptions in `retry_on` are retried when it is given; those in `give_up_on` never are. Its jobs that have
+    completed or were cancelled are kept for `keep_for` seconds, those that failed for good for `keep_failed_for`; None
+    is as the alias' RETENTION says. `schedule` is what its
     declaration says about when it runs by itself.
     """
 
@@ -32,6 +37,8 @@ class Handler:
     give_up_on: tuple[type[BaseException], ...] = ()
     backoff: BackoffRule | None = None
     schedule: Mapping[str, Any] = field(default_factory=dict)
+    keep_for: float | None = None
+    keep_failed_for: float | None = None
 
     @property
     def is_async(self) -> bool:
@@ -85,6 +92,12 @@ class Registry:
         """Return the known job types in alphabetical order."""
         return tuple(sorted(self._handlers))
 
+    def own_times(self) -> OwnTimes:
+        """Return for how long the jobs of some types are kept, where that is not left to the alias' setting."""
+        kept = {one.job_type: one.keep_for for one in self if one.keep_for is not None}
+        failed = {one.job_type: one.keep_failed_for for one in self if one.keep_failed_for is not None}
+        return {JobStatus.COMPLETED: kept, JobStatus.CANCELLED: kept, JobStatus.FAILED: failed}
+
     def remove(self, job_type: str) -> None:
         """Forget the handler of `job_type`, if there is one."""
         self._handlers.pop(job_type, None)
@@ -106,6 +119,8 @@ def make_handler(
     give_up_on: tuple[type[BaseException], ...] = (),
     backoff: BackoffRule | None = None,
     schedule: Mapping[str, Any] | None = None,
+    keep_for: float | timedelta | None = None,
+    keep_failed_for: float | timedelta | None = None,
 ) -> Handler:
     """Return the handler that `@job` describes; raises ConfigurationError for anything that could not run."""
     _check_function(function)
@@ -128,6 +143,8 @@ def make_handler(
         give_up_on=_exceptions("give_up_on", give_up_on),
         backoff=backoff,
         schedule=schedule or {},
+        keep_for=_kept("keep_for", keep_for),
+        keep_failed_for=_kept("keep_failed_for", keep_failed_for),
     )
 
 
@@ -136,6 +153,18 @@ def _check_function(function: Any) -> None:
         raise ConfigurationError(f"@job got {shown(function)}; expected a function.")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(f"@job on {function.__qualname__}: a generator function cannot be a handler.")
+
+
+def _kept(option: str, given: Any) -> float | None:
+    """Return for how many seconds ended jobs are kept; infinity is for ever."""
+    if given is None or given == math.inf:
+        return given  # type: ignore[no-any-return]
+    try:
+        return seconds(option, given, most=LONGEST)
+    except InvalidJob:
+        raise ConfigurationError(
+            f"@job got {option}={shown(given)}; expected seconds or a timedelta, or math.inf for ever."
+        ) from None
 
 
 def _exceptions(option: str, given: Any) -> tuple[type[BaseException], ...]:

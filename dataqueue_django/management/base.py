@@ -56,6 +56,10 @@ class QueueCommand(HelpfulCommand):
         """Return what people read instead of the JSON."""
         raise NotImplementedError
 
+    def exit_code(self, facts: Mapping[str, Any]) -> int:
+        """Return the code to end with when nothing went wrong, but the facts themselves are to be told by one."""
+        return 0
+
     def so_far(self) -> str:
         """Return a sentence about what was done before an interruption; empty when there is nothing to say."""
         return ""
@@ -75,6 +79,7 @@ class QueueCommand(HelpfulCommand):
             facts = self.run(queue, given)
             self.stdout.write(json.dumps(facts) if given["json"] else self.tell(facts))
             self.stdout.flush()
+            code = self.exit_code(facts)
         except BrokenPipeError:
             let_go_of_stdout()
             sys.exit(CLOSED_PIPE)
@@ -87,6 +92,8 @@ class QueueCommand(HelpfulCommand):
             first = (str(why).strip() or type(why).__name__).splitlines()[0]
             text = f"The store of DATAQUEUE[{given['alias']!r}] failed: {first} {self.so_far()}"
             raise CommandError(text.strip(), returncode=int(ExitCode.FAILED)) from None
+        if code:
+            sys.exit(code)
 
 
 def queue_of(alias: str, *, misconfigured: ExitCode) -> JobQueue:

@@ -38,6 +38,18 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def one_of(words: Collection[str]) -> Callable[[str], str]:
+    """Return a reader of one known word."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            hint = did_you_mean(text, words) or f" Expected one of {', '.join(words)}."
+            raise ArgumentTypeError(f"{shown(text)} is not one of them.{hint}")
+        return text
+
+    return read
+
+
 def some_of(words: Collection[str]) -> Callable[[str], tuple[str, ...]]:
     """Return a reader of lists such as A,B of known words."""
 

@@ -343,7 +343,10 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "job log",
                 "verbose_name_plural": "job logs",
-                "indexes": [models.Index(fields=["job_id", "id"], name="dataqueue_joblog_job")],
+                "indexes": [
+                    models.Index(fields=["job_id", "id"], name="dataqueue_joblog_job"),
+                    models.Index(fields=["created_at", "id"], name="dataqueue_joblog_created"),
+                ],
             },
         ),
         migrations.CreateModel(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ..announcing import Announce, announcer
+from ..carrying import captured
 from ..conf import AliasSettings
 from ..domain.asking import flag_from
 from ..domain.options import JobOptions, flag, new_job, plain
@@ -78,7 +80,9 @@ def described(
     if handler is not None:
         options = options.over(handler.options)
         payload = handler.shape.encode(payload)
-    return new_job(job_type, payload, options.over(queue.settings.job_defaults), now=datetime.now(UTC))
+    spec = new_job(job_type, payload, options.over(queue.settings.job_defaults), now=datetime.now(UTC))
+    context = captured(spec)
+    return spec if context is None else replace(spec, context=context)
 
 
 def tell_of(queue: QueueBase, added: Sequence[tuple[int, NewJob]], announce: Announce | None = None) -> None:

@@ -12,6 +12,7 @@ from ..domain.records import CronSchedule, Kind, ScheduleStatus
 from ..domain.schedules import (
     BY_ITSELF,
     NOT_DECLARED,
+    OPTIONS,
     Wanted,
     change_to,
     declared_again,
@@ -71,11 +72,15 @@ def _declare(queue: QueueBase, made: CronSchedule, kept: CronSchedule | None) ->
 
 
 def _said(queue: QueueBase) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The name of each declared schedule, and what is said about it. Those on `@job` belong to the home alias."""
+    """The name of each declared schedule, and what is said about it. Those on `@job` belong to the home alias.
+
+    They keep the options of their handler: whoever fires them may be a worker of older code, which does not know it.
+    """
     if queue.alias == home_alias():
         for handler in queue.handlers:
             if handler.schedule:
-                yield handler.job_type, {**handler.schedule, "job_type": handler.job_type}
+                options = {name: value for name in OPTIONS if (value := getattr(handler.options, name)) is not None}
+                yield handler.job_type, {**options, **handler.schedule, "job_type": handler.job_type}
     yield from queue.settings.schedules.items()
 
 

@@ -134,11 +134,13 @@ class JobDefinition(BoundJob[P], Generic[P, C, R]):
 
 
 class Policy(TypedDict, total=False):
-    """How a handler's failures are judged; read from the code at run time, never stored."""
+    """How a handler's failures are judged and its ended jobs are kept; read from the code at run time, never stored."""
 
     retry_on: type[BaseException] | tuple[type[BaseException], ...]
     give_up_on: type[BaseException] | tuple[type[BaseException], ...]
     backoff: BackoffRule
+    keep_for: float | timedelta
+    keep_failed_for: float | timedelta
 
 
 class Timetable(TypedDict, total=False):
@@ -188,9 +190,11 @@ def job(target: Any = None, /, *, takes_context: bool = False, **settings: Any) 
 
     Used as `@job`, `@job("name")` or `@job("name", queue="reports", ...)`. Options become the defaults of its jobs.
     Only exceptions in `retry_on` are retried when it is given, those in `give_up_on` never are, and
-    `backoff(exception, attempt)` may return the delay before the next attempt. With `cron` or `every`, and what else
-    says when, it is a schedule of the same name, too, whose jobs have no payload. Raises ConfigurationError when
-    another function has the job type, or when the function could not be called with a payload.
+    `backoff(exception, attempt)` may return the delay before the next attempt. Jobs that have completed or were
+    cancelled are kept for `keep_for`, seconds or a timedelta, whatever RETENTION says, and jobs that failed for good
+    for `keep_failed_for`; `math.inf` is for ever. With `cron` or `every`, and what else says when, it is a schedule of
+    the same name, too, whose jobs have no payload. Raises ConfigurationError when another function has the job type, or
+    when the function could not be called with a payload.
     """
     if callable(target):
         return _define(target, None, takes_context, settings)

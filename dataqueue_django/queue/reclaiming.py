@@ -14,7 +14,7 @@ from ..domain.records import Job, Kind
 from ..domain.transitions import Execution, or_cancelled, take_away
 from .aio import with_async_twins
 from .base import QueueBase
-from .taking_back import LOT, expire_silent, take_back, tell_of_taking, without_worker
+from .taking_back import LOT, expire_silent, gone_holders, holders, take_back, tell_of_taking
 
 MOST_MINUTES = 60 * 24 * 365
 
@@ -52,25 +52,18 @@ class Reclaiming(QueueBase):
         return self.store.in_transaction() or (database is not None and not transaction.get_autocommit(using=database))
 
     def _take_back_from_the_gone(self) -> int:
-        holders = self._holders()  # before the workers, so that a holder without a row has none for good
-        workers = self.store.find(Kind.WORKER)
-        gone = without_worker(holders, workers, [w for w in workers if w.expired_at is not None])
         total = 0
-        for worker_id in sorted(gone):
+        for worker_id in sorted(gone_holders(self.store)):
             while taken := take_back(self.store, worker_id, crash_limit=self.settings.worker.crash_limit):
                 total += taken
         self._wake(total)
         return total
 
-    def _holders(self) -> set[int]:
-        """The ids of the workers that have jobs."""
-        return {worker_id for (worker_id,) in self.store.count(JobFilter(held=True), by=("worker_id",))}
-
     def _silent_for(self, patience: timedelta) -> set[int]:
         """The ids of the workers that have jobs and were last heard of longer ago."""
-        before, holders = self.store.now() - patience, self._holders()
+        before, found = self.store.now() - patience, holders(self.store)
         alive = self.store.find(Kind.WORKER, expired_at=None)
-        return {w.id for w in alive if w.id in holders and w.last_beat_at is not None and w.last_beat_at < before}
+        return {w.id for w in alive if w.id in found and w.last_beat_at is not None and w.last_beat_at < before}
 
     def _take_from_the_living(self, patience: timedelta) -> int:
         total, last = 0, 0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from ..announcing import Announce, announcer, facts_of
 from ..domain.changes import Alternatives, Committed
 from ..domain.filters import JobFilter, Order
 from ..domain.liveness import PeerWatch, expire
-from ..domain.records import Job, Kind, Worker
+from ..domain.records import Job, Kind
 from ..domain.retry import Backoff
 from ..domain.transitions import CRASH_LIMIT, Execution, or_cancelled, reclaim, release
 from ..logs import worker as logger
@@ -31,14 +31,25 @@ LOOKS_PER_LEASE = 10
 Begun = Callable[[int, int], bool]
 
 
+def seconds_of_watching(lease: float) -> float:
+    """Return for how long `expire_silent` watches a worker with a lease of so many seconds, where looks are quick."""
+    return lease * (OBSERVED_LEASES + 2 / LOOKS_PER_LEASE)
+
+
 def everything_begun(_job_id: int, _claim_seq: int) -> bool:
     """Without a supervisor nobody knows what a dead worker had begun: all of it."""
     return True
 
 
-def without_worker(holders: Collection[int], workers: Iterable[Worker], expired: Iterable[Worker]) -> set[int]:
-    """Return the ids of `holders` whose worker has expired or has no row any more."""
-    return set(holders) - {w.id for w in workers} | set(holders) & {w.id for w in expired}
+def holders(store: Store) -> set[int]:
+    """Return the ids of the workers that have jobs."""
+    return {worker_id for (worker_id,) in store.count(JobFilter(held=True), by=("worker_id",))}
+
+
+def gone_holders(store: Store) -> set[int]:
+    """Return the ids of the workers that have jobs and have expired, or have no row any more."""
+    found = holders(store)  # before the workers, so that a holder without a row has none for good
+    return found and found - {worker.id for worker in store.find(Kind.WORKER, expired_at=None)}
 
 
 def take_back(
@@ -66,6 +77,12 @@ def take_back(
         if not moved or time.monotonic() > until:
             break
     return total
+
+
+def take_back_from_gone(store: Store, *, crash_limit: int = CRASH_LIMIT, announce: Announce | None = None) -> int:
+    """Take back the jobs of all workers that are gone and return how many; for a bounded time for each worker."""
+    gone = sorted(gone_holders(store))
+    return sum(take_back(store, worker_id, crash_limit=crash_limit, announce=announce) for worker_id in gone)
 
 
 def tell_of_taking(announce: Announce, job: Job, item: Alternatives, result: Committed) -> None:

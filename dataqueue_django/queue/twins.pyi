@@ -1,19 +1,33 @@
 """The async twins of JobQueue's methods, for type checkers: drawn by `python -m tests.typing.twins`."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Unpack
 
-from dataqueue_django.domain.backlog import Unserved
+from dataqueue_django.domain.backlog import Backlog, Unserved
 from dataqueue_django.domain.explaining import Explanation
 from dataqueue_django.domain.filters import TagMatch
-from dataqueue_django.domain.records import JSON, CancelRequest, Job, JobEvent, JobLog, Step, Token, Worker
+from dataqueue_django.domain.health import Health
+from dataqueue_django.domain.records import (
+    JSON,
+    CancelRequest,
+    CronSchedule,
+    CronTick,
+    Job,
+    JobEvent,
+    JobLog,
+    Step,
+    Token,
+    Worker,
+)
 from dataqueue_django.domain.tokens import Completion
 from dataqueue_django.queue.cleaning import OnBatch
 from dataqueue_django.queue.finding import Filters
 from dataqueue_django.queue.overseeing import Overview
 from dataqueue_django.queue.processing import ProcessorSettings
+from dataqueue_django.queue.supervising import UpkeepSettings
 from dataqueue_django.worker.processor import Processor
+from dataqueue_django.worker.upkeep_supervisor import UpkeepSupervisor
 
 class AsyncTwins:
     async def aadd_job(
@@ -28,7 +42,16 @@ class AsyncTwins:
     async def aadd_jobs(self, jobs: Iterable[Mapping[str, Any]], *, allow_unknown: bool = ...) -> list[int]: ...
     async def aget_overview(self) -> Overview: ...
     async def aget_live_workers(self) -> list[Worker]: ...
+    async def aget_backlogs(self) -> list[Backlog]: ...
     async def aget_unserved_jobs(self) -> list[Unserved]: ...
+    async def aping(self) -> None: ...
+    async def aget_health(
+        self,
+        *,
+        max_oldest: float | timedelta | None = ...,
+        max_failed_rate: float | None = ...,
+        min_workers: int | None = ...,
+    ) -> Health: ...
     async def aget_job(self, job_id: int) -> Job | None: ...
     async def aget_jobs(
         self, filters: Filters = ..., *, limit: int = ..., offset: int = ..., after: int | None = ...
@@ -92,7 +115,50 @@ class AsyncTwins:
         confirm_all: bool = ...,
         on_batch: OnBatch | None = ...,
     ) -> int: ...
+    async def acleanup_old_job_logs(
+        self,
+        days_to_keep: float = ...,
+        *,
+        batch_size: int = ...,
+        confirm_all: bool = ...,
+        on_batch: OnBatch | None = ...,
+    ) -> int: ...
+    async def acleanup_old_cron_ticks(
+        self,
+        days_to_keep: float = ...,
+        *,
+        batch_size: int = ...,
+        confirm_all: bool = ...,
+        on_batch: OnBatch | None = ...,
+    ) -> int: ...
+    async def acreate_supervisor(self, **options: Unpack[UpkeepSettings]) -> UpkeepSupervisor: ...
     async def areclaim_stuck_jobs(
         self, max_processing_minutes: float = ..., *, force: bool = ..., observe: bool = ...
     ) -> int: ...
+    async def aadd_cron_job(
+        self,
+        schedule_name: str,
+        cron_expression: str | None = ...,
+        job_type: str = ...,
+        payload: JSON = ...,
+        *,
+        allow_unknown: bool = ...,
+        **options: Any,
+    ) -> int: ...
+    async def aget_cron_job(self, schedule_id: int) -> CronSchedule | None: ...
+    async def aget_cron_job_by_name(self, name: str) -> CronSchedule | None: ...
+    async def alist_cron_jobs(self, status: str | None = ...) -> list[CronSchedule]: ...
+    async def aedit_cron_job(self, schedule_id: int, *, strict: bool | None = ..., **updates: Any) -> bool: ...
+    async def apause_cron_job(
+        self, schedule_id: int, *, reason: str = ..., actor: str = ..., strict: bool | None = ...
+    ) -> bool: ...
+    async def aresume_cron_job(self, schedule_id: int, *, strict: bool | None = ...) -> bool: ...
+    async def aremove_cron_job(self, schedule_id: int, *, strict: bool | None = ...) -> bool: ...
+    async def arun_cron_job(self, schedule_id: int, *, actor: str = ..., strict: bool | None = ...) -> int | None: ...
+    async def aenqueue_due_cron_jobs(self) -> int: ...
+    async def adeclare_cron_jobs(self) -> int: ...
+    async def aget_cron_ticks(
+        self, schedule_id: int, *, limit: int = ..., before: int | None = ...
+    ) -> list[CronTick]: ...
+    async def aget_next_cron_runs(self, schedule_id: int, number: int = ...) -> list[datetime]: ...
     async def acreate_processor(self, **options: Unpack[ProcessorSettings]) -> Processor: ...

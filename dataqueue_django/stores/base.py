@@ -109,10 +109,20 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
+    def delete_ended(
+        self,
+        status: JobStatus,
+        *,
+        before: datetime,
+        since: datetime | None = None,
+        job_types: Collection[str] = (),
+        exclude_job_types: Collection[str] = (),
+        limit: int = 1000,
+    ) -> int:
         """Delete up to `limit` jobs that ended in `status` before `before`, and return how many.
 
         Those that ended first go first, as `delete` deletes them. A failed job that will be retried has not ended.
+        With `since` nothing is looked at that ended earlier; no `job_types` mean any.
         """
 
     # -- read
@@ -193,6 +203,10 @@ class Store(ABC):
 
         Of the lines of several executions the last `MOST_LOGS` are kept.
         """
+
+    @abstractmethod
+    def delete_logs(self, *, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` lines older than `before`, of jobs that have ended or are gone, and return how many."""
 
     # -- side records
 

@@ -129,13 +129,24 @@ class MemoryStore(Store):
             self._give_up_tokens(doomed, _clock(None))
             return len(doomed)
 
-    def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
+    def delete_ended(
+        self,
+        status: JobStatus,
+        *,
+        before: datetime,
+        since: datetime | None = None,
+        job_types: Collection[str] = (),
+        exclude_job_types: Collection[str] = (),
+        limit: int = 1000,
+    ) -> int:
         """See Store.delete_ended."""
         with self._lock:
             old = [
                 (job.finished_at, job.id)
                 for job in self._jobs.values()
                 if job.status is status and job.is_terminal and job.finished_at and job.finished_at < before
+                if since is None or job.finished_at >= since
+                if (not job_types or job.job_type in job_types) and job.job_type not in exclude_job_types
             ]
             return self.delete([id for _, id in sorted(old)[:limit]])
 
@@ -229,9 +240,7 @@ class MemoryStore(Store):
     def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_events."""
         with self._lock:
-            live = {job.id for job in self._jobs.values() if not job.is_terminal}
-            old = [e.id for e in self._events if e.created_at < before and e.job_id not in live][:limit]
-            doomed = set(old)
+            doomed = self._old_of_ended(self._events, before, limit)
             self._events = [event for event in self._events if event.id not in doomed]
             return len(doomed)
 
@@ -244,6 +253,13 @@ class MemoryStore(Store):
         """See Store.logs."""
         with self._lock:
             return [line for line in self._logs if line.job_id == job_id and line.id > after][:limit]
+
+    def delete_logs(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_logs."""
+        with self._lock:
+            doomed = self._old_of_ended(self._logs, before, limit)
+            self._logs = [line for line in self._logs if line.id not in doomed]
+            return len(doomed)
 
     def put(self, record: SideRecord, *, now: datetime | None = None) -> SideRecord:
         """See Store.put."""
@@ -471,6 +487,12 @@ class MemoryStore(Store):
             mine = [line.id for line in self._logs if line.job_id == record.job_id]
             if record.claim_seq > 1 and len(mine) > MOST_LOGS:
                 self._logs = [line for line in self._logs if line.id != mine[0]]
+
+    def _old_of_ended(self, records: Sequence[JobEvent | JobLog], before: datetime, limit: int) -> set[int]:
+        """The ids of the oldest records from before a moment whose jobs do not go on."""
+        live = {job.id for job in self._jobs.values() if not job.is_terminal}
+        old = sorted((one.created_at, one.id) for one in records if one.created_at < before and one.job_id not in live)
+        return {id for _, id in old[:limit]}
 
     def _give_up_tokens(self, jobs: Collection[int], now: datetime) -> None:
         """Let the open tokens of jobs time out; those that nobody can wait for any more go."""

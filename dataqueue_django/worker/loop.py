@@ -98,7 +98,14 @@ class WorkerLoop:
         )
         self._finisher = Finisher(self._store, begun, self._announcer.announce)
         self._reporting = Reporting(self._store, self._announcer.announce)
-        self._upkeep = Upkeep(self._store, queue.settings, self._announcer.announce)
+        self._upkeep = Upkeep(
+            self._store,
+            queue.settings,
+            self._announcer.announce,
+            label=self.label,
+            handlers=queue.handlers,
+            on_error=self._announcer.error,
+        )
         self._clockwork = Clockwork(queue, self._announcer.announce)
         self._ending = Ending()
         self._wedge = WedgeWatch(self._slots, self.settings.wedged_after, is_supervised=begun is not None)

@@ -38,32 +38,43 @@ class Processor:
         self._run: BackgroundLoop | None = None
 
     @async_unsafe("Processor.start() waits for its jobs; use `await processor.astart()` in async code.")
-    def start(self) -> int:
+    def start(self, within: float | timedelta | None = None) -> int:
         """Work on one batch to its end and return how many jobs were claimed; 0 when none was ready.
 
-        At most `batch_size` jobs (default 10) are claimed, once, and run in `concurrency` slots. Raises JobStateError
-        inside a transaction and while this processor runs already, and the store's own error when nothing could be
-        claimed. An interruption (Ctrl+C) gives the jobs back without using up an attempt.
+        At most `batch_size` jobs (default 10) are claimed, once, and run in `concurrency` slots. Those that have not
+        ended after `within` (seconds or timedelta) are given back without using up an attempt: `given_back` says how
+        many, and they are not part of the number returned. Raises JobStateError inside a transaction and while this
+        processor runs already, the store's own error when nothing could be claimed, and TimeoutError when the store
+        does not answer for ten seconds after `within`. An interruption (Ctrl+C) gives the jobs back, too.
         """
+        limit = _limit(within)
         self._refuse_transaction()
         run = self._begin_batch()
         try:
-            run.wait()
+            _ = run.wait(limit) or run.give_back()
         except BaseException:
             run.give_back()
             raise
         return _claimed(run)
 
-    async def astart(self) -> int:
+    async def astart(self, within: float | timedelta | None = None) -> int:
         """`start` for async code; cancelling it gives the jobs back."""
+        limit = _limit(within)
         await sync_to_async(self._refuse_transaction, thread_sensitive=True)()
         run = self._begin_batch()
         try:
-            await _end_of(run)
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(run.ended)), limit)
+        except TimeoutError:
+            await sync_to_async(run.give_back, thread_sensitive=False)()
         except asyncio.CancelledError:
             run.loop.give_back()
             raise
         return _claimed(run)
+
+    @property
+    def given_back(self) -> int:
+        """How many jobs were cut off in their handlers and given back when this processor last ended."""
+        return 0 if self._run is None else self._run.loop.cut_off
 
     def start_in_background(self) -> None:
         """Start working until told to stop (DataQueue "startInBackground"). Returns at once.
@@ -126,12 +137,14 @@ class Processor:
             )
 
 
+def _limit(within: float | timedelta | None) -> float | None:
+    return None if within is None else seconds("within", within, most=LONGEST_DRAIN)
+
+
 def _claimed(run: BackgroundLoop) -> int:
+    if run.is_alive:
+        raise TimeoutError("The store did not answer in time; the batch ends by itself when it does.")
     run.ended.result()
     if run.loop.failure is not None:
         raise run.loop.failure
-    return run.loop.claimed
-
-
-async def _end_of(run: BackgroundLoop) -> None:
-    await asyncio.shield(asyncio.wrap_future(run.ended))
+    return run.loop.claimed - run.loop.cut_off

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ..domain.records import ClaimedJob
 from ..handlers import Handler
@@ -59,13 +60,13 @@ class Runner:
     async def run_on_loop(self, run: Run) -> None:
         """Call an async handler on this event loop and post its outcome."""
         if run.handler is not None and self._begin(run):
-            self._end(run, await run_async(run.job, run.handler, run.context))
+            self._end(run, await run_async(run.job, run.handler, run.context, partial(_log, run)))
         else:
             self._end(run, not_begun(run.signal.asked))
 
     def _run_here(self, run: Run) -> Outcome:
         if self._begin(run):
-            return run_sync(run.job, run.handler, run.context)
+            return run_sync(run.job, run.handler, run.context, partial(_log, run))
         return not_begun(run.signal.asked)
 
     def _is_isolated(self, job: ClaimedJob, handler: Handler | None) -> bool:
@@ -87,8 +88,6 @@ class Runner:
     def _end(self, run: Run, outcome: Outcome) -> None:
         """Post a handler's outcome, unless its deadline has decided already."""
         run.ended_at = time.monotonic()
-        if isinstance(outcome, Failed) and outcome.error is not None and not run.decided:
-            log_failure(run.job, outcome, outcome.error)
         letter: mail.Letter
         if isinstance(outcome, Finished):
             letter = mail.Finished(run, (outcome.change,))
@@ -97,7 +96,14 @@ class Runner:
         self._slots.decide(run, lambda: self._post(letter))
 
 
-def log_failure(job: ClaimedJob, outcome: Failed, error: BaseException) -> None:
-    """Log what a handler raised, with the job."""
-    final = outcome.retry_in is None or job.attempts >= job.max_attempts
-    handler_error(error, job_id=job.id, job_type=job.job_type, attempt=job.attempts, final=final)
+def log_failure(job: ClaimedJob, outcome: Failed) -> None:
+    """Log what a handler raised, if it did, with the job."""
+    if outcome.error is not None:
+        final = outcome.retry_in is None or job.attempts >= job.max_attempts
+        handler_error(outcome.error, job_id=job.id, job_type=job.job_type, attempt=job.attempts, final=final)
+
+
+def _log(run: Run, outcome: Failed) -> None:
+    """Log a failure, unless the deadline of the run has decided already."""
+    if not run.decided:
+        log_failure(run.job, outcome)

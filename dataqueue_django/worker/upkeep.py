@@ -1,72 +1,74 @@
-"""What every worker does for the others: notices the dead, takes their jobs back, sees to tokens and to requests."""
+"""What every worker does for the others: notices the dead, and does the duties that are due.
+
+Noticing the dead stays with each worker: nobody may declare a peer gone by what another one has seen. Everything else
+is a duty, which one of them does for all.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 
 from ..announcing import Announce, announcer
 from ..conf import AliasSettings
-from ..domain.filters import JobFilter
+from ..domain.duties import PAUSE
 from ..domain.liveness import PeerWatch, expire
 from ..domain.records import Kind, Worker
+from ..handlers import Registry, registry
 from ..logs import worker as logger
-from ..queue.catching_up import catch_up_with
-from ..queue.taking_back import take_back, without_worker
-from ..queue.waking import close_due
+from ..queue.duties import OnError, do_duties
+from ..queue.taking_back import take_back
 from ..stores import Store
+from .chores import chores_of
 
 
 class Upkeep:
-    """One observer's rounds. Each statement stands for itself; another worker doing the same at once does no harm."""
+    """One observer's rounds. Another worker doing the same at once does no harm."""
 
-    def __init__(self, store: Store, settings: AliasSettings, announce: Announce | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: AliasSettings,
+        announce: Announce | None = None,
+        *,
+        label: str = "",
+        handlers: Registry = registry,
+        on_error: OnError = lambda _: None,
+    ) -> None:
         self._store = store
         self._settings = settings
         self._announce = announce or announcer(store)
+        self._label = label
+        self._on_error = on_error
         self._watch = PeerWatch()
+        self._chores = chores_of(store, settings, handlers, announce=self._announce)
+        self._again_at = float("inf")
 
     def round(self, me: int, unbroken_since: float) -> int:
-        """Expire silent peers, reclaim dead workers' jobs, close overdue tokens, see to stray requests, drop old rows.
-
-        Returns how many jobs became ready.
-        """
+        """Expire silent peers, take the jobs of those back, then do what is due; returns how many jobs became ready."""
         asked_at = time.monotonic()  # first of all: `unbroken_since` was true then, and any call may take long
-        holders = {worker_id for (worker_id,) in self._store.count(JobFilter(held=True), by=("worker_id",))}
-        workers = self._store.find(Kind.WORKER)  # after the holders, so that a holder without a row has none for good
-        expired = [w for w in workers if w.expired_at is not None]
-        peers = [w for w in workers if w.expired_at is None and w.id != me]
-        expired += self._expire_silent(peers, asked_at, unbroken_since)
-        gone = without_worker(holders, workers, expired)
-        reclaimed = sum(
-            take_back(self._store, id, crash_limit=self._settings.worker.crash_limit, announce=self._announce)
-            for id in sorted(gone)
-        )
-        _, woken = close_due(self._store, self._announce)
-        catch_up_with(self._store, announce=self._announce)
-        self._forget_old(expired)
-        return reclaimed + woken
+        peers = [worker for worker in self._store.find(Kind.WORKER, expired_at=None) if worker.id != me]
+        gone = self._expire_silent(peers, asked_at, unbroken_since)
+        reclaimed = sum(self._take_back(worker_id) for worker_id in gone)
+        done = do_duties(self._store, self._chores, self._label)
+        self._again_at = time.monotonic() + PAUSE if done.more else float("inf")
+        for error in done.errors.values():
+            self._on_error(error)
+        return reclaimed + done.ready
 
     @property
     def ripe_at(self) -> float:
-        """The monotonic time at which the next peer could be declared gone if it stays silent."""
-        return self._watch.ripe_at
+        """The monotonic time at which a silent peer could be declared gone, or a duty goes on, whichever is first."""
+        return min(self._watch.ripe_at, self._again_at)
 
-    def _expire_silent(self, peers: list[Worker], asked_at: float, unbroken_since: float) -> list[Worker]:
-        """Declare gone the peers that have been silent for a lease, and return them."""
+    def _expire_silent(self, peers: list[Worker], asked_at: float, unbroken_since: float) -> list[int]:
+        """Declare gone the peers that have been silent for a lease; returns those that nobody else did."""
         beats = [(peer.id, peer.beat, peer.lease_ms / 1000) for peer in peers]
         silent = self._watch.silent(beats, now=time.monotonic(), asked_at=asked_at, unbroken_since=unbroken_since)
-        gone = {id for id, seen in silent if self._store.commit([(expire(id, seen_beat=seen),)])[0].applied}
+        gone = [id for id, seen in silent if self._store.commit([(expire(id, seen_beat=seen),)])[0].applied]
         for worker_id in gone:
             logger.warning("worker %d has been silent for its whole lease and is taken for dead", worker_id)
-        return [peer for peer in peers if peer.id in gone]
+        return gone
 
-    def _forget_old(self, expired: Iterable[Worker]) -> None:
-        days = self._settings.retention.workers
-        if days is None:
-            return
-        before = datetime.now(UTC) - timedelta(days=days)
-        old = [w.id for w in expired if w.expired_at is not None and w.expired_at < before]
-        if old:
-            self._store.remove(Kind.WORKER, old)
+    def _take_back(self, worker_id: int) -> int:
+        limit = self._settings.worker.crash_limit
+        return take_back(self._store, worker_id, crash_limit=limit, announce=self._announce)

@@ -37,6 +37,8 @@ from .children import (
     uninterrupted,
     wait_until,
 )
+from .digest_check import ZONE as DIGEST_ZONE
+from .digest_check import DigestCheck
 from .site import LOGIN, answers, worker_is_ready
 from .untrusted_check import UntrustedCheck
 from .visitor import Page, Visitor
@@ -57,6 +59,7 @@ AS_FAST_AS_CAN_BE = {
     "REFUND_APPROVAL_TIMEOUT": "48h",
     "REFUND_LINK_SECONDS": "3600",
     "DRIP_DAY_SECONDS": "86400",
+    "TIME_ZONE": DIGEST_ZONE,
 }
 """Whatever the environment of this command says."""
 
@@ -138,6 +141,7 @@ class Check:
         self._kill_a_worker()
         stop(self._children[-1:], within=10)
         WaitingCheck(self._address, self._visitor, self._expect, self._ask, self._start_worker, self._wait).run()
+        DigestCheck(self._visitor, self._expect, self._finished, self._ask, self._start_worker).run()
 
     def _prepare(self) -> None:
         """Everything the demo makes, but in the private folder."""

@@ -15,6 +15,7 @@ from typing import Any
 from dataqueue_django import AsyncJobContext, GiveUp, JobContext, RetryLater, Snooze, get_queue, job
 from dataqueue_django.domain.records import Token
 from dataqueue_django.exceptions import LeaseLost
+from tests.app.carriers import request_id
 from tests.app.models import BusinessRow
 from tests.harness.ledger import BEGIN, END, NOTE, Ledger
 
@@ -197,7 +198,8 @@ def _wait_for(ctx: JobContext, path: Path, *, deaf: bool) -> None:
 def isolated(ctx: JobContext, acts: list[str]) -> Any:
     """`durable` in a process of its own, with words for what only such a one survives.
 
-    pid (the output is the process' id), spin (for ever, in Python), stuck (for ever, holding the interpreter),
+    pid (the output is the process' id), carried (the output is what was carried along),
+    spin (for ever, in Python), stuck (for ever, holding the interpreter),
     more:seconds (ask for so much more at the timeout), hog:MiB (take so much memory), segv (crash the interpreter),
     files (the output is what it holds open), exit:code (ends the process), stop_and_die (the same once asked to stop),
     litter (leave a process with a session of its own; its id is the progress; and wait), litter_until:path (the same,
@@ -231,6 +233,8 @@ def _one_isolated(ctx: JobContext, name: str, argument: str) -> Any:
     match name:
         case "pid":
             return os.getpid()
+        case "carried":
+            return request_id.get()
         case "spin":
             while True:
                 pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -13,6 +15,15 @@ from tests.database_urls import url_of
 from tests.harness.fixtures import alias, ledger, store, workers
 
 __all__ = ["alias", "fork_server", "fork_servers", "ledger", "store", "workers"]
+
+
+@pytest.fixture
+def chance(capsys: pytest.CaptureFixture[str]) -> random.Random:
+    """Random choices whose seed is printed; CRASH_SEED repeats those of a run."""
+    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
+    with capsys.disabled():
+        print(f"\nCRASH_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")

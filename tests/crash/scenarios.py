@@ -20,11 +20,23 @@ from django.db.backends.signals import connection_created
 from dataqueue_django import Completion, get_queue
 from dataqueue_django.domain.filters import JobFilter, Order
 from dataqueue_django.domain.liveness import expire
-from dataqueue_django.domain.records import Claim, FailureReason, Job, JobStatus, Kind, StepKind, Token, Worker
+from dataqueue_django.domain.records import (
+    Claim,
+    FailureReason,
+    Job,
+    JobStatus,
+    Kind,
+    StepKind,
+    TickOutcome,
+    Token,
+    Worker,
+)
 from dataqueue_django.domain.tokens import new_token
 from dataqueue_django.domain.transitions import Execution, Fault, fail, release, write_progress
+from dataqueue_django.models import CronSchedule as ScheduleRow
 from dataqueue_django.models import Job as JobRow
 from dataqueue_django.models import JobTag as TagRow
+from dataqueue_django.models import Token as TokenRow
 from dataqueue_django.models import Worker as WorkerRow
 from dataqueue_django.queue import JobQueue, waking
 from dataqueue_django.queue.taking_back import take_back
@@ -40,7 +52,7 @@ from tests.harness.checkers import Snapshot
 from tests.harness.ledger import ACKNOWLEDGED, ASKED, Ledger
 
 MANY = 1500
-TOMORROW = timedelta(days=1)
+HOUR, TOMORROW = timedelta(hours=1), timedelta(days=1)
 PATIENCE = 100.0
 PEER_LEASE_MS = 100
 ANSWER = "answered"
@@ -116,6 +128,10 @@ class Trial:
     def all_ended(self) -> bool:
         """Return whether nothing is left to do in this queue."""
         return all(job.is_terminal for job in self.jobs())
+
+    def all_wait(self) -> bool:
+        """Return whether nothing is left to do in this queue before a token is closed."""
+        return all(job.status is JobStatus.WAITING or job.is_terminal for job in self.jobs())
 
     def tokens(self) -> list[Token]:
         """Return the open tokens for which jobs of this queue wait."""
@@ -441,7 +457,7 @@ def _answering(trial: Trial) -> None:
     second = get_queue().create_token(timeout=LONG_ENOUGH)
     for token in (first, first, second, second):
         trial.enqueue_durable(f"await:{token.id}+run:one+ok")
-    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()))
+    trial.work(until=trial.all_wait)
     trial.arm()
     get_queue().complete_token(first, ANSWER)
     with transaction.atomic():
@@ -459,11 +475,14 @@ def _row_and_answer(alias: str, queue: str) -> None:
 def _timing_out(trial: Trial) -> None:
     """What a cron job does: closes the tokens whose time is up, one lot after the other."""
     waking.LOT = 1
-    token = get_queue().create_token(timeout=0.3)
+    first, second = (get_queue().create_token(timeout=TOMORROW) for _ in range(2))
     for _ in range(2):
-        trial.enqueue_durable(f"await:{token.id}+run:one+ok")
-    trial.enqueue_durable(f"await:{get_queue().create_token(timeout=0.3).id}+ok")
-    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()), reap_every=60.0)
+        trial.enqueue_durable(f"await:{first.id}+run:one+ok")
+    trial.enqueue_durable(f"await:{second.id}+ok")
+    trial.work(until=trial.all_wait, reap_every=60.0)
+    # Up only once all wait: on a busy machine any short time is over before.
+    now = trial.store.now()
+    TokenRow.objects.filter(pk__in=(first.id, second.id)).update(timeout_at=now, due_at=now)
     trial.arm()
     until = time.monotonic() + PATIENCE
     while trial.tokens() and time.monotonic() < until:
@@ -544,6 +563,72 @@ def _housekeeping(trial: Trial) -> None:
 DONE = all_are(JobStatus.COMPLETED)
 
 
+def _scheduled(trial: Trial, name: str, **options: Any) -> int:
+    """Add a schedule for this queue that is due since a moment, and for an hour not again."""
+    given = {"every": HOUR, "queue": trial.queue, **options}
+    id = get_queue().add_cron_job(name, None, act.job_type, {"acts": ["ok"]}, **given)
+    at = datetime.now(UTC) - timedelta(seconds=1)
+    ScheduleRow.objects.filter(pk=id).update(next_run_at=at, created_at=at - HOUR)
+    return id
+
+
+def _ticking(trial: Trial) -> None:
+    """A worker fires a schedule, and runs what it added."""
+    id = _scheduled(trial, trial.queue)
+    trial.arm()
+    trial.work(until=lambda: bool(trial.store.ticks(id)) and trial.all_ended())
+
+
+def _skipping(trial: Trial) -> None:
+    """A schedule is due while its last job has not ended, and another replaces what it added last."""
+    held = act.using(queue=trial.queue, run_at=datetime.now(UTC) + TOMORROW).enqueue(acts=["ok"]).id
+    for overlap in ("skip", "replace"):
+        id = _scheduled(trial, f"{trial.queue} {overlap}", overlap=overlap)
+        ScheduleRow.objects.filter(pk=id).update(last_job_id=held)
+    trial.arm()
+    get_queue().enqueue_due_cron_jobs()
+
+
+def _as_many_as_ticks(alias: str, queue: str) -> None:
+    """Each tick has its job and each job its tick, and the schedule knows of them."""
+    store = get_queue(alias).store
+    jobs = store.values(JobFilter(queues=(queue,)), ("id", "cron_schedule_id"), limit=MANY)
+    for name in (queue, f"{queue} skip", f"{queue} replace"):
+        for schedule in store.find(Kind.SCHEDULE, schedule_name=name):
+            ticks = store.ticks(schedule.id)
+            added = {tick.job_id for tick in ticks if tick.outcome is not TickOutcome.SKIPPED}
+            assert added == {id for id, of in jobs if of == schedule.id}, f"{ticks}, {jobs}"
+            assert schedule.runs == sum(tick.outcome is TickOutcome.ENQUEUED for tick in ticks)
+            timely = [tick.tick_at for tick in ticks if tick.outcome is not TickOutcome.BY_HAND]
+            assert [schedule.last_tick_at] == (timely or [None])
+
+
+def _once(queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+    assert len(jobs) == 1
+    DONE(queue, jobs, snapshot)
+
+
+def _replaced(_queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
+    """One schedule skipped its tick, the job of the other took the place of what was there, in the calm at latest."""
+    statuses = [job.status for job in jobs]
+    assert statuses == [JobStatus.CANCELLED, JobStatus.COMPLETED], snapshot.describe(job.id for job in jobs)
+
+
+def _scheduling(trial: Trial) -> None:
+    """What people do with schedules."""
+    queue = get_queue()
+    trial.arm()
+    id = queue.add_cron_job(trial.queue, None, act.job_type, {"acts": ["ok"]}, every=HOUR, queue=trial.queue)
+    queue.edit_cron_job(id, every=2 * HOUR, priority=2)
+    queue.pause_cron_job(id, reason="why")
+    queue.resume_cron_job(id)
+    queue.run_cron_job(id, actor="ann")
+    queue.declare_cron_jobs()
+    queue.store.delete_ticks(before=datetime.now(UTC) - 365 * TOMORROW)
+    gone = queue.add_cron_job(f"{trial.queue} gone", "@daily", act.job_type, {"acts": ["ok"]})
+    queue.remove_cron_job(gone)
+
+
 def lost_answer(name: str, queue: str, traps: list[str]) -> dict[str, Any]:
     """Run one of LOSSES in this process, which has to cope by itself with answers that never come."""
     return _watched(LOSSES[name], queue, Watch([Trap.from_json(text) for text in traps]), UNHURRIED)
@@ -612,7 +697,7 @@ def _lost_while_answering(trial: Trial) -> None:
     token = get_queue().create_token(timeout=60)
     for _ in range(2):
         trial.enqueue_durable(f"await:{token.id}+ok:last")
-    trial.work(until=lambda: all(job.status is JobStatus.WAITING for job in trial.jobs()))
+    trial.work(until=trial.all_wait)
     trial.arm()
     for _ in range(3):
         try:
@@ -647,6 +732,7 @@ LOSSES: dict[str, Callable[[Trial], None]] = {
     "waits": _lost_while_waiting,
     "atomic_finish": _lost_while_finishing,
     "complete_token": _lost_while_answering,
+    "a schedule is due": _ticking,
 }
 
 
@@ -680,6 +766,9 @@ SCENARIOS: dict[str, Scenario] = {
     "expire_timed_out_tokens": Scenario(act=_timing_out, verify=DONE),
     "stopping": Scenario(act=_stopping, verify=_stopped_or_done),
     "asking to stop": Scenario(act=_asking, verify=_stopped_or_done),
+    "a schedule is due": Scenario(act=_ticking, verify=_once, quick=_as_many_as_ticks),
+    "a schedule that overlaps": Scenario(act=_skipping, verify=_replaced, quick=_as_many_as_ticks),
+    "what people ask of schedules": Scenario(act=_scheduling, verify=DONE, quick=_as_many_as_ticks),
     "housekeeping": Scenario(act=_housekeeping, verify=_left_or_gone),
 }
 

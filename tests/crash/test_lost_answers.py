@@ -2,13 +2,17 @@
 
 The process lives on and has to find out by itself. Nothing may be lost, done twice, or charged to a job, and what this
 worker did itself must not be taken for somebody else's doing.
+
+`CRASH_TRIALS=all` loses the answer to every statement, `CRASH_TRIALS=each` to what writes, when it is sent first.
+Without it some of the latter are drawn. CRASH_SEED repeats the choices of a run.
 """
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections import Counter
+from functools import cache
 
 import pytest
 
@@ -20,7 +24,7 @@ from tests.app.models import BusinessRow
 from tests.crash.forkserver import ForkServer
 from tests.crash.points import AFTER, BEFORE, LOSE, Point, Trap, shown
 from tests.crash.scenarios import LOSSES
-from tests.crash.test_every_statement import START_UP, WRITING
+from tests.crash.test_every_statement import EACH, EVERY, START_UP, WRITING
 from tests.harness.checkers import Snapshot, check_all, k6_events_replay, k10_claims_are_numbered, k11_effects_once
 from tests.harness.databases import hang_up
 from tests.harness.fixtures import REAL
@@ -28,8 +32,9 @@ from tests.harness.ledger import BEGIN, Ledger
 
 pytestmark = REAL
 
-EVERY = os.environ.get("CRASH_TRIALS") == "all"
 FIRST_TIMES = 1
+AFTERWARDS, NEVER_DONE = 5, 1
+"""How many answers and how many whole commits are lost in each kind of work, where some are drawn."""
 
 UNEXPECTED = re.compile(
     "the worker's loop failed|the heartbeat failed|cannot be stored|no longer owns it|Exception ignored|Exception in"
@@ -51,12 +56,17 @@ ENDINGS = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_an_answer_lost_at_any_statement_changes_nothing(
-    name: str, alias: str, store: Store, fork_server: ForkServer, capsys: pytest.CaptureFixture[str]
+    name: str,
+    alias: str,
+    store: Store,
+    fork_server: ForkServer,
+    chance: random.Random,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     trials: Counter[str] = Counter()
     ledger = Ledger(fork_server.ledger)
     hang_up(alias)
-    for number, trap in enumerate(_traps(fork_server, name)):
+    for number, trap in enumerate(_traps(fork_server, name, chance)):
         queue, point = f"trial {number}", trap.point
         answer = fork_server.run("lost_answer", name=name, queue=queue, traps=[trap.to_json()])
         where = f"{name}: the connection was lost {trap.side} {point}\n{answer.log}"
@@ -78,7 +88,7 @@ def test_an_answer_lost_at_any_statement_changes_nothing(
     assert trials
 
 
-def _traps(server: ForkServer, name: str) -> list[Trap]:
+def _traps(server: ForkServer, name: str, chance: random.Random) -> list[Trap]:
     """After every write, like those at which others are killed; and before a handler's COMMIT, which is never done."""
     points = _survey(server, name)
     roles = ROLES.get(name)
@@ -86,11 +96,19 @@ def _traps(server: ForkServer, name: str) -> list[Trap]:
     commits = [point for point in points if point.role == "handler" and is_commit(point)]
     if EVERY:
         return [Trap(point, AFTER, LOSE) for point in mine] + [Trap(point, BEFORE, LOSE) for point in commits]
-    elsewhere = {(p.role, p.text) for p in _survey(server, START_UP)} if name != START_UP else set()
+    elsewhere = _of_every_worker(server) if name != START_UP else set()
     first = (point for point in mine if point.n <= FIRST_TIMES and WRITING.match(point.text))
     chosen = [point for point in first if (point.role, point.text) not in elsewhere]
     never = commits[: 4 * FIRST_TIMES]
+    if not EACH:
+        chosen = chance.sample(chosen, min(AFTERWARDS, len(chosen)))
+        never = chance.sample(never, min(NEVER_DONE, len(never)))
     return [Trap(point, AFTER, LOSE) for point in chosen] + [Trap(point, BEFORE, LOSE) for point in never]
+
+
+@cache
+def _of_every_worker(server: ForkServer) -> set[tuple[str, str]]:
+    return {(point.role, point.text) for point in _survey(server, START_UP)}
 
 
 def _survey(server: ForkServer, name: str) -> list[Point]:

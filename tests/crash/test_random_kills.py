@@ -31,7 +31,7 @@ from tests.harness.workers import SHORT_CLOCKS, Workers, wait_until
 
 pytestmark = REAL
 
-KILLS = int(os.environ.get("CRASH_KILLS", "10"))
+KILLS = int(os.environ.get("CRASH_KILLS", "5"))
 WORKERS = 3
 LABELS, TOGETHER = KILLS, 5
 
@@ -55,15 +55,6 @@ DURABLE_LOAD = (
 
 SPAWNED = ({"acts": ["ok:spawned"]}, {"acts": ["sleep:0.02"]})
 """The payloads of the jobs that handlers add."""
-
-
-@pytest.fixture
-def chance(capsys: pytest.CaptureFixture[str]) -> random.Random:
-    """Random choices whose seed is printed."""
-    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
-    with capsys.disabled():
-        print(f"\nCRASH_SEED={seed}")
-    return random.Random(seed)
 
 
 class Enqueuer:

@@ -38,7 +38,7 @@ def test_a_tick_fires_when_it_is_due() -> None:
     ("catch_up", "now", "fired"),
     [
         (1, NOON + 5 * HOUR + MINUTE, [5]),
-        (0, NOON + 5 * HOUR + 2 * MINUTE, []),
+        (0, NOON + 5 * HOUR + 3 * MINUTE, []),
         (0, NOON + 5 * HOUR + timedelta(seconds=30), [5]),
         (3, NOON + 5 * HOUR + MINUTE, [3, 4, 5]),
         (100, NOON + 5 * HOUR + MINUTE, [0, 1, 2, 3, 4, 5]),

@@ -15,7 +15,7 @@ from dataqueue_django.stores.base import Store
 from tests.harness.ledger import BEGIN, END, Ledger
 from tests.harness.workers import PATIENCE, WorkerProcess, Workers, wait_until
 
-TRIALS = int(os.environ.get("FAULT_TRIALS", "8"))
+TRIALS = int(os.environ.get("FAULT_TRIALS", "4"))
 """How often each random or repeated fault is injected; `.ci/soak` injects more."""
 
 TOGETHER = max(3, TRIALS // 4)

@@ -24,7 +24,7 @@ from tests.harness.workers import Workers, wait_until
 pytestmark = REAL
 
 TYPE = "harness.isolated"
-TRIALS = int(os.environ.get("FAULT_TRIALS", "3"))
+TRIALS = int(os.environ.get("FAULT_TRIALS", "1"))
 """Fewer than of other faults: each starts several interpreters."""
 
 TIMEOUT = 0.5

@@ -112,6 +112,8 @@ def test_held_jobs_go_back_at_the_first_signal(
     wait_until(lambda: begun(ledger, long), what=workers.output)
     more = add(store, "ok", count=20)
     worker.signal(signal.SIGTERM)
+    # Before it has claimed any of `more`, it holds no others either, and has perhaps not read the signal.
+    wait_until(lambda: store.find(Kind.WORKER, id=row.id)[0].stopping_at, what=workers.output)
     wait_until(lambda: [job.id for job in held_by(store, row)] == long, what=workers.output)
     touch(go)
     assert worker.wait() == 0

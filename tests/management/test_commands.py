@@ -206,16 +206,16 @@ def test_retention_says_how_long(queue: JobQueue) -> None:
     add(queue)
     assert facts("cleanup") == {
         "alias": "shop",
-        "deleted": {"completed": 3, "cancelled": 2, "failed": None, "events": 1},
+        "deleted": {"completed": 3, "cancelled": 2, "failed": None, "events": 1, "logs": 0, "ticks": 0},
     }
     assert left(queue) == {"completed": 1, "cancelled": 1, "failed": 1, "pending": 1}
-    assert run("cleanup") == "Deleted 0 completed and 0 cancelled jobs, 0 events.\n"
+    assert run("cleanup") == "Deleted 0 completed and 0 cancelled jobs, 0 events, 0 logs, 0 ticks.\n"
 
 
 def test_the_setting_is_obeyed(queue: JobQueue, settings: Any) -> None:
     shop = settings.DATAQUEUE["shop"]
     ended(queue, 3, completed=1, cancelled=1, failed=1)
-    kept = {"COMPLETED": None, "CANCELLED": None, "EVENTS": None}
+    kept = dict.fromkeys(("COMPLETED", "CANCELLED", "EVENTS", "LOGS", "TICKS"))
     settings.DATAQUEUE = {"shop": {**shop, "RETENTION": kept}}
     assert run("cleanup") == "Deleted nothing, since RETENTION keeps it all.\n"
     settings.DATAQUEUE = {"shop": {**shop, "RETENTION": {**kept, "FAILED": 2}}}
@@ -253,7 +253,17 @@ def test_events_on_the_command_line(queue: JobQueue) -> None:
     assert left(queue) == {"failed": 1}
 
 
-@pytest.mark.parametrize("options", [["--days", "0"], ["--events-days", "0"], ["--days=0", "--json"]])
+def test_logs_and_ticks_on_the_command_line(queue: JobQueue, monkeypatch: Any) -> None:
+    asked: dict[str, Any] = {}
+    for name in ("delete_logs", "delete_ticks"):
+        monkeypatch.setattr(queue.store, name, lambda name=name, **given: asked.update({name: given}) or 0)
+    facts("cleanup", "--logs-days", "2", "--ticks-days", "3", "--batch-size", "7")
+    ages = {name: round((queue.store.now() - given["before"]) / timedelta(days=1), 3) for name, given in asked.items()}
+    assert ages == {"delete_logs": 2, "delete_ticks": 3}
+    assert {given["limit"] for given in asked.values()} == {7}
+
+
+@pytest.mark.parametrize("options", [["--days", "0"], ["--logs-days", "0"], ["--days=0", "--json"]])
 def test_deleting_everything_has_to_be_confirmed(queue: JobQueue, options: list[str]) -> None:
     ended(queue, 3, completed=1)
     before = left(queue), len(queue.get_job_events(queue.get_all_jobs()[0].id))
@@ -406,3 +416,60 @@ def test_ctrl_c_that_is_ignored_stays_so(queue: JobQueue, ctrl_c: Callable[[Any]
     ctrl_c(signal.SIG_IGN)
     run("cleanup")
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+# -- check
+
+
+def checked(*options: str) -> tuple[int, str]:
+    """Run dataqueue_check and return its exit code and what it printed."""
+    out = StringIO()
+    try:
+        call_command("dataqueue_check", "--alias", "shop", *options, stdout=out, stderr=StringIO())
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_the_check_of_a_queue_that_is_well(queue: JobQueue) -> None:
+    assert checked() == (0, "Queue 'shop': ok\n")
+    assert checked("--max-oldest", "60", "--min-workers", "0")[0] == 0
+
+
+def test_the_check_says_what_is_wrong_and_ends_with_a_code_of_its_own(queue: JobQueue) -> None:
+    add(queue, run_at=timezone.now() - timedelta(minutes=10))
+    code, text = checked("--max-oldest", "300", "--min-workers", "1")
+    assert code == 3
+    assert "A job has been ready for 600 s; at most 300 s are allowed." in text
+    assert "0 workers are alive; at least 1 are needed." in text
+    code, text = checked("--max-oldest", "300", "--json")
+    found = json.loads(text)
+    assert (code, found["status"], found["ready"], found["unserved"]) == (3, "unhealthy", 1, 1)
+    worker(queue, job_types=("send",))
+    assert checked("--min-workers", "1")[0] == 0
+
+
+def test_the_check_of_a_store_that_is_away(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(type(queue.store), "backlogs", away)
+    assert "away" in refused(1, "check")
+
+
+def test_the_check_says_when_it_cannot_tell(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataqueue_django.queue import overseeing
+
+    monkeypatch.setattr(overseeing, "failed_rate", lambda queue, window: None)
+    assert checked("--max-failed-rate", "0.5") == (
+        1,
+        "Queue 'shop': unknown\nHow many jobs failed lately is not known.\n",
+    )
+    monkeypatch.setattr(overseeing, "failed_rate", lambda queue, window: 0.6)
+    assert checked("--max-failed-rate", "0.5")[0] == 3
+
+
+@pytest.mark.parametrize("option", [("--max-oldest", "-1"), ("--max-failed-rate", "2"), ("--min-workers", "1.5")])
+def test_limits_of_the_check_that_make_no_sense(queue: JobQueue, option: tuple[str, str]) -> None:
+    with pytest.raises(CommandError):
+        run("check", *option)

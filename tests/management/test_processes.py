@@ -27,12 +27,16 @@ from dataqueue_django.stores.orm.portable import PortableStore
 from tests.database_urls import url_of
 from tests.harness.fixtures import REAL, alias, store
 from tests.harness.workers import PATIENCE, ROOT, environment, wait_until
+from tests.variants import SQLITE
 
 __all__ = ["alias", "store"]
 
 pytestmark = REAL
-COMMANDS = ["status", "reclaim", "cleanup"]
-MANY = 1000
+ON_ONE = pytest.mark.parametrize("any_alias", [SQLITE])
+"""For what depends on the process and its terminal alone."""
+
+COMMANDS = ["status", "reclaim", "cleanup", "check"]
+MANY = 500
 """Jobs that take seconds to delete one by one."""
 
 
@@ -102,6 +106,7 @@ def test_an_unreachable_database(command: str, url: str) -> None:
     assert re.fullmatch(r"CommandError: The store of DATAQUEUE\['default'\] failed: .+\n", done.stderr), done.stderr
 
 
+@ON_ONE
 def test_what_is_asked_of_a_person_is_refused_without_one(store: PortableStore) -> None:
     ended(store, 2)
     done = run(url_of(store.alias), "cleanup", "--days", "0")
@@ -112,6 +117,7 @@ def test_what_is_asked_of_a_person_is_refused_without_one(store: PortableStore) 
     assert store.count() == {(): 0}
 
 
+@ON_ONE
 def test_nobody_reads_the_output(store: PortableStore) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -122,6 +128,7 @@ def test_nobody_reads_the_output(store: PortableStore) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@ON_ONE
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_that_lacks_characters(store: PortableStore, encoding: str) -> None:
     store.insert([NewJob(job_type="отправить")])
@@ -215,6 +222,7 @@ class Terminal:
         return self.process.wait(PATIENCE)
 
 
+@ON_ONE
 def test_a_terminal_sees_a_bar(store: PortableStore) -> None:
     ended(store, 30)
     terminal = Terminal(url_of(store.alias), "cleanup", "--batch-size", "1")
@@ -224,6 +232,7 @@ def test_a_terminal_sees_a_bar(store: PortableStore) -> None:
     assert "Deleted 0 completed and 30 cancelled jobs, 0 events." in terminal.text
 
 
+@ON_ONE
 def test_with_json_a_terminal_sees_no_bar(store: PortableStore) -> None:
     ended(store, 3)
     terminal = Terminal(url_of(store.alias), "cleanup", "--json")
@@ -231,6 +240,7 @@ def test_with_json_a_terminal_sees_no_bar(store: PortableStore) -> None:
     assert json.loads(terminal.text)["deleted"]["cancelled"] == 3
 
 
+@ON_ONE
 @pytest.mark.parametrize(("answer", "code", "left"), [("yes\n", 0, 0), ("y\n", 2, 2), ("\n", 2, 2), ("\x04", 2, 2)])
 def test_a_person_is_asked(store: PortableStore, answer: str, code: int, left: int) -> None:
     ended(store, 2)
@@ -241,6 +251,7 @@ def test_a_person_is_asked(store: PortableStore, answer: str, code: int, left: i
     assert store.count() == {(): left}
 
 
+@ON_ONE
 def test_ctrl_c_at_the_question(store: PortableStore) -> None:
     ended(store, 2)
     terminal = Terminal(url_of(store.alias), "cleanup", "--days", "0")

@@ -25,6 +25,7 @@ from dataqueue_django.exceptions import (
 )
 from dataqueue_django.handlers import registry
 from dataqueue_django.queue import JobQueue
+from dataqueue_django.queue.ticking import enqueue_due
 from tests.queue.states import finish
 
 HOUR = timedelta(hours=1)
@@ -269,8 +270,6 @@ def test_a_zone_that_this_machine_does_not_know_pauses_the_one_schedule(queue: J
 
 
 def test_looking_costs_one_statement_when_nothing_is_due(queue: JobQueue) -> None:
-    from dataqueue_django.queue.ticking import enqueue_due
-
     queue.add_cron_job("hourly", None, "report", every=HOUR)
     with CaptureQueriesContext(connections[queue.alias]) as captured:
         assert enqueue_due(queue) == 0
@@ -471,6 +470,25 @@ def test_schedules_on_jobs(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("dataqueue_django.queue.declaring.home_alias", lambda: "elsewhere")
     assert queue.declare_cron_jobs() == 1
     assert kept(queue, found.id).status is ScheduleStatus.PAUSED
+
+
+def test_who_does_not_know_the_handler_adds_the_job_as_it_is_declared(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a deployment old workers fire what new ones have stored."""
+
+    @job("fresh", every=HOUR, queue="uploads", isolate=True, timeout=timedelta(minutes=1), tags=["x"], retry_delay=5)
+    def fresh() -> None: ...
+
+    monkeypatch.setattr("dataqueue_django.queue.declaring.home_alias", lambda: queue.alias)
+    queue.declare_cron_jobs()
+    assert queue.declare_cron_jobs() == 0
+    fresh_id = queue.list_cron_jobs()[0].id
+    registry.remove("fresh")
+    due(queue, fresh_id)
+    assert enqueue_due(queue) == 1
+    [added] = queue.get_jobs()
+    assert (added.queue, added.timeout_ms, added.tags, added.isolate) == ("uploads", 60_000, ("x",), True)
 
 
 def test_jobs_that_cannot_have_a_schedule() -> None:

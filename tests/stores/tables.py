@@ -27,6 +27,9 @@ ALL = (
     models.Duty,
     models.Job,
     models.Worker,
+    models.CronTick,
+    models.CronSchedule,
+    models.Duty,
     models.RateBucket,
 )
 

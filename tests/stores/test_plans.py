@@ -72,6 +72,15 @@ FILL_WAITS = """
 UPDATE dataqueue_job SET status = 'waiting', wait_token_id = 'wp_' || id, stage = NULL, ready_at = NULL
 WHERE id %% 1000 = 3 AND status = 'pending'
 """
+# Of five hundred lines and ticks one is old.
+FILL_LOGS = """
+INSERT INTO dataqueue_joblog (job_id, created_at, level, message)
+SELECT id, CASE WHEN id %% 500 = 0 THEN %(long_ago)s ELSE %(now)s END, 'info', 'x' FROM dataqueue_job
+"""
+FILL_TICKS = """
+INSERT INTO dataqueue_crontick (schedule_id, tick_at, outcome, created_at)
+SELECT id, %(now)s, 'skipped', CASE WHEN id %% 500 = 0 THEN %(long_ago)s ELSE %(now)s END FROM dataqueue_job
+"""
 FILL_STEPS = """
 INSERT INTO dataqueue_step (job_id, kind, name, created_at) SELECT id, 'step', 'a', %(now)s FROM dataqueue_job
 """
@@ -95,15 +104,17 @@ def filled(request: pytest.FixtureRequest) -> PortableStore:
         cursor.execute(FILL.replace("% 3", "%% 3").replace("% 7", "%% 7").replace("% 20", "%% 20")
                        .replace("% 4", "%% 4").replace("% 5", "%% 5"), PARAMS)  # fmt: skip
         cursor.execute(FILL_TAGS)
-        cursor.execute(FILL_EVENTS, {**PARAMS, "long_ago": NOW - timedelta(days=90)})
+        for text in (FILL_EVENTS, FILL_LOGS, FILL_TICKS):
+            cursor.execute(text, {**PARAMS, "long_ago": LONG_AGO})
         for text in (FILL_TOKENS, FILL_WAITS, FILL_STEPS):
             cursor.execute(text, PARAMS if "now" in text else {})
-        for table in ("job", "jobevent", "jobtag", "token", "step", "worker"):
+        for table in ("job", "jobevent", "jobtag", "joblog", "crontick", "token", "step", "worker"):
             cursor.execute(f"ANALYZE dataqueue_{table}")
     return store
 
 
 DONE = JobStatus.COMPLETED
+LONG_AGO = NOW - timedelta(days=90)
 PARAMS = {"now": NOW, "later": NOW + timedelta(hours=1)}
 
 
@@ -197,7 +208,21 @@ class TestPostgresPlans:
                 "finished_at",
                 lambda s: s.delete_ended(JobStatus.COMPLETED, before=NOW + timedelta(days=1), limit=100),
             ),
+            (
+                "dataqueue_job_finished",
+                "finished_at",
+                lambda s: s.delete_ended(DONE, before=NOW + timedelta(days=1), since=NOW, job_types=("send",), limit=9),
+            ),
+            (
+                "dataqueue_job_finished",
+                "finished_at",
+                lambda s: s.delete_ended(
+                    DONE, before=NOW + timedelta(days=1), since=NOW, exclude_job_types=("send",), limit=9
+                ),
+            ),
             ("dataqueue_jobevent_created", "created_at", lambda s: s.delete_events(before=NOW - timedelta(days=30))),
+            ("dataqueue_joblog_created", "created_at", lambda s: s.delete_logs(before=NOW - timedelta(days=30))),
+            ("dataqueue_tick_created", "created_at", lambda s: s.delete_ticks(before=NOW - timedelta(days=30))),
             (
                 "dataqueue_jobtag_unique",
                 "tag",
@@ -218,7 +243,11 @@ class TestPostgresPlans:
             "next job due",
             "taken keys",
             "what has ended",
+            "what has ended of a type",
+            "what has ended but of a type",
             "old events",
+            "old lines of log",
+            "old ticks",
             "jobs by tag",
             "a deep page",
             "who waits for a token",
@@ -362,6 +391,24 @@ class TestSqlitePlans:
         )
         assert "dataqueue_job_finished" in first
         assert "SCAN dataqueue_job" not in first + again
+
+    @pytest.mark.parametrize("types", [{}, {"job_types": ("send",)}, {"exclude_job_types": ("send",)}])
+    def test_what_has_ended_since_a_moment(self, filled: PortableStore, types: dict[str, Any]) -> None:
+        ended = {"before": NOW + timedelta(days=1), "since": NOW, "limit": 9, **types}
+        first, *_ = self.plans(filled, "finished_at", lambda: filled.delete_ended(DONE, **ended))
+        assert "dataqueue_job_finished (status=? AND finished_at>? AND finished_at<?)" in first
+
+    @pytest.mark.parametrize(
+        ("index", "delete"),
+        [
+            ("dataqueue_jobevent_created", "delete_events"),
+            ("dataqueue_joblog_created", "delete_logs"),
+            ("dataqueue_tick_created", "delete_ticks"),
+        ],
+    )
+    def test_what_goes_by_its_age(self, filled: PortableStore, index: str, delete: str) -> None:
+        first, *_ = self.plans(filled, "created_at", lambda: getattr(filled, delete)(before=NOW - timedelta(days=30)))
+        assert f"{index} (created_at<?)" in first
 
     @pytest.mark.parametrize("mode", [TagMode.ALL, TagMode.ANY, TagMode.EXACT])
     def test_jobs_by_tag(self, filled: PortableStore, mode: TagMode) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from dataqueue_django.domain.records import Claim, NewJob, Worker
 from dataqueue_django.stores.orm.postgres import PostgresStore
+from tests.harness.fixtures import REAL
 from tests.stores.tables import emptied_store
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 @pytest.mark.parametrize("session", ["django's", "own"])

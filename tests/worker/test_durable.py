@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
@@ -38,8 +37,10 @@ from dataqueue_django.exceptions import (
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
+from tests.app.models import BusinessRow
+from tests.harness.fixtures import REAL
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_an_async_handler_does_the_same(queue: JobQueue) -> None:
 
         def count() -> int:
             calls.append("counted")
-            return Group.objects.using(queue.alias).count()
+            return BusinessRow.objects.using(queue.alias).count()
 
         one = await ctx.run("send", send)
         two = await ctx.run("count", count)
@@ -512,7 +513,7 @@ def test_run_atomic_and_atomic_finish_commit_with_their_writes(queue: JobQueue) 
     def atomic(ctx: JobContext) -> None:
         def make(name: str) -> int:
             ctx.set_progress(50, name)
-            return Group.objects.using(queue.alias).create(name=name).pk
+            return BusinessRow.objects.using(queue.alias).create(note=name).pk
 
         first = ctx.run_atomic("first", lambda: make("first"))
         if ctx.attempt == 1:
@@ -528,7 +529,7 @@ def test_run_atomic_and_atomic_finish_commit_with_their_writes(queue: JobQueue) 
     while not found(queue, job_id).is_terminal:
         burst(queue)
     done = found(queue, job_id)
-    names = Group.objects.using(queue.alias).values_list("name", "pk")
+    names = BusinessRow.objects.using(queue.alias).values_list("note", "pk")
     assert (done.status, done.output, done.progress_message) == (JobStatus.COMPLETED, dict(names), "second")
     assert words(queue, job_id).count("completed") == 1
 
@@ -544,7 +545,7 @@ def test_a_connection_that_is_lost_before_a_transaction_began_costs_no_attempt(q
     def reconnects(ctx: JobContext) -> None:
         with connections[str(queue.settings.database)].execute_wrapper(away):
             act = ctx.atomic_finish if lasts else lambda make: ctx.run_atomic("first", make)
-            act(lambda: Group.objects.using(queue.alias).create(name=f"made {len(lasts)}").pk)
+            act(lambda: BusinessRow.objects.using(queue.alias).create(note=f"made {len(lasts)}").pk)
 
     lasts: list[bool] = []
     for _ in range(2):
@@ -554,7 +555,7 @@ def test_a_connection_that_is_lost_before_a_transaction_began_costs_no_attempt(q
         assert found(queue, job_id).status is JobStatus.COMPLETED, found(queue, job_id)
         assert lost
         lasts.append(True)
-    assert Group.objects.using(queue.alias).count() == 2
+    assert BusinessRow.objects.using(queue.alias).count() == 2
 
 
 def test_async_handlers_finish_atomically_by_a_synchronous_function(queue: JobQueue) -> None:
@@ -564,13 +565,13 @@ def test_async_handlers_finish_atomically_by_a_synchronous_function(queue: JobQu
 
         with pytest.raises(InvalidStep, match="synchronous"):
             await ctx.run_atomic("x", no)
-        await ctx.run_atomic("first", lambda: Group.objects.using(queue.alias).create(name="first").pk)
-        await ctx.atomic_finish(lambda: Group.objects.using(queue.alias).create(name="second").name)
+        await ctx.run_atomic("first", lambda: BusinessRow.objects.using(queue.alias).create(note="first").pk)
+        await ctx.atomic_finish(lambda: BusinessRow.objects.using(queue.alias).create(note="second").note)
 
     job_id = atomic.using(alias=queue.alias).enqueue().id
     burst(queue)
     assert (found(queue, job_id).status, found(queue, job_id).output) == (JobStatus.COMPLETED, "second")
-    assert Group.objects.using(queue.alias).count() == 2
+    assert BusinessRow.objects.using(queue.alias).count() == 2
 
 
 def test_a_lost_execution_leaves_nothing_behind(queue: JobQueue) -> None:
@@ -580,10 +581,10 @@ def test_a_lost_execution_leaves_nothing_behind(queue: JobQueue) -> None:
     def lost(ctx: JobContext) -> None:
         acts: list[Callable[[], Any]] = [
             lambda: ctx.run("x", lambda: 1),
-            lambda: ctx.run_atomic("y", lambda: Group.objects.using(queue.alias).create(name="y").pk),
+            lambda: ctx.run_atomic("y", lambda: BusinessRow.objects.using(queue.alias).create(note="y").pk),
             lambda: ctx.create_token(),
             lambda: ctx.spawn("durable.lost", {}),
-            lambda: ctx.atomic_finish(lambda: Group.objects.using(queue.alias).create(name="z").pk),
+            lambda: ctx.atomic_finish(lambda: BusinessRow.objects.using(queue.alias).create(note="z").pk),
         ]
         queue.store.delete([ctx.job.id], force=True)
         for act in acts:
@@ -595,7 +596,7 @@ def test_a_lost_execution_leaves_nothing_behind(queue: JobQueue) -> None:
     burst(queue)
     assert len(said) == 5
     assert queue.count_jobs() == 0
-    assert not Group.objects.using(queue.alias).exists()
+    assert not BusinessRow.objects.using(queue.alias).exists()
     assert queue.store.find(Kind.TOKEN) == []
 
 
@@ -606,13 +607,13 @@ def test_writes_to_another_database_are_refused_in_a_transaction(queue: JobQueue
     def elsewhere(ctx: JobContext) -> None:
         for other in others:
             with pytest.raises(InTransaction, match=f"'{other}'"):
-                ctx.run_atomic(f"to {other}", lambda other=other: Group.objects.using(other).create(name="x").pk)  # type: ignore[misc]
-        ctx.run_atomic("reads", lambda: [Group.objects.using(other).count() for other in others])
+                ctx.run_atomic(f"to {other}", lambda other=other: BusinessRow.objects.using(other).create(note="x").pk)  # type: ignore[misc]
+        ctx.run_atomic("reads", lambda: [BusinessRow.objects.using(other).count() for other in others])
 
     job_id = elsewhere.using(alias=queue.alias).enqueue().id
     burst(queue)
     assert found(queue, job_id).status is JobStatus.COMPLETED, found(queue, job_id)
-    assert not any(Group.objects.using(other).exists() for other in others)
+    assert not any(BusinessRow.objects.using(other).exists() for other in others)
 
 
 # -- waiting costs nothing

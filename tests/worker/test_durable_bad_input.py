@@ -30,9 +30,10 @@ from dataqueue_django.exceptions import (
     JobStateError,
 )
 from dataqueue_django.queue import JobQueue
+from tests.harness.fixtures import REAL
 from tests.worker.test_durable import burst, found, words
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 class Speechless:

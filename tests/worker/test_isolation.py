@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -16,16 +18,19 @@ from django.db import OperationalError, connections
 from django.test import override_settings
 
 from dataqueue_django import FailureReason, Job, JobStatus, check_isolatable, get_queue, job
+from dataqueue_django.domain.records import Claim, Worker
 from dataqueue_django.exceptions import ConfigurationError, InvalidJob
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker import cancelling
 from dataqueue_django.worker.heart import Heart
+from dataqueue_django.worker.isolation.wire import ENCODER, from_job, to_job
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.models import BusinessRow
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 TYPE = "harness.isolated"
 
@@ -280,3 +285,12 @@ def test_what_cannot_be_isolated_is_told_at_once(plain: JobQueue) -> None:
     id = local.using(max_attempts=1).enqueue().id
     burst(get_queue())
     assert "no handler is registered" in str(found(get_queue(), id).error_history[0]["message"])
+
+
+@pytest.mark.parametrize("tick", [None, datetime(2026, 3, 1, 12, tzinfo=UTC)])
+def test_a_job_arrives_as_it_was_sent(plain: JobQueue, tick: datetime | None) -> None:
+    added(plain, "pid", tags=["a", "b"])
+    worker = plain.store.put(Worker(label="w"))
+    [claimed] = plain.store.claim(Claim(limit=1, worker_id=worker.id, locked_by="w"))
+    sent = replace(claimed, scheduled_for=tick, context={"request": "r1"})
+    assert to_job(json.loads(ENCODER.encode(from_job(sent)))) == sent

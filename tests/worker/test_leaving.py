@@ -13,9 +13,10 @@ from dataqueue_django.worker import leaving as module
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.jobs import act
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 def test_giving_back_at_once_takes_no_longer_than_the_store(any_alias: str, monkeypatch: pytest.MonkeyPatch) -> None:

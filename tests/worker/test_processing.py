@@ -22,10 +22,11 @@ from dataqueue_django.domain.records import Job, Kind
 from dataqueue_django.exceptions import ConfigurationError, JobStateError
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.processor import Processor
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 from tests.variants import POOLED, declared
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 @pytest.fixture

@@ -21,10 +21,11 @@ from dataqueue_django.worker.options import ProcessorOptions
 from dataqueue_django.worker.outcomes import Released, outcome_of_error
 from dataqueue_django.worker.signal import AbortReason
 from dataqueue_django.worker.slots import Slots
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 from tests.worker.test_slots import run_of
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 @pytest.fixture

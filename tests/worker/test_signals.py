@@ -8,21 +8,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
 from django.db import connections, transaction
 from django.dispatch import Signal
 
-from dataqueue_django import EventType, GiveUp, JobStatus, Snooze, announcing, get_queue, job, signals
+from dataqueue_django import EventType, GiveUp, JobContext, JobStatus, Snooze, announcing, get_queue, job, signals
 from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import Claim, Job, Worker
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker import announcer
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
+from tests.app.models import BusinessRow
+from tests.harness.fixtures import REAL
 from tests.harness.workers import PATIENCE, wait_until
 from tests.variants import declared
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 Listen = Callable[..., list[dict[str, Any]]]
 
@@ -129,6 +130,34 @@ def test_what_people_ask_of_jobs(queue: JobQueue, heard: list[dict[str, Any]]) -
         *(("cancelled", id) for id in (first, second)),
     ]
     assert {(facts["alias"], facts["queue"]) for facts in heard} == {(queue.alias, "default")}
+
+
+def test_waits_more_time_and_a_request_to_stop(queue: JobQueue, heard: list[dict[str, Any]]) -> None:
+    """What is told of a job is what its events say, word by word."""
+
+    @job("signals.waits", takes_context=True, timeout=600)
+    def waits(ctx: JobContext) -> None:
+        token = ctx.create_token()
+        asked.append(token.id)
+        ctx.wait_for_token(token)
+        ctx.prolong(900)
+        wait_until(lambda: "prolonged" in [event.event_type for event in queue.get_job_events(ctx.job.id)])
+
+    @job("signals.runs", takes_context=True)
+    def runs(ctx: JobContext) -> None:
+        queue.cancel_job(ctx.job.id, abort_running=True)
+        ctx.signal.wait(PATIENCE)
+        ctx.signal.raise_if_aborted()
+
+    asked: list[str] = []
+    ids = [queue.add_job("signals.waits", {}), queue.add_job("signals.runs", {})]
+    work(queue)
+    queue.complete_token(asked[0], {})
+    work(queue)
+    for id in ids:
+        told = [facts["event_type"].value for facts in heard if facts["job_id"] == id]
+        assert sorted(told) == sorted(event.event_type.value for event in queue.get_job_events(id))
+    assert {"waiting", "resumed", "prolonged", "cancel_requested", "cancelled"} <= {*words(heard)}
 
 
 def test_a_lost_worker(queue: JobQueue, heard: list[dict[str, Any]]) -> None:
@@ -305,12 +334,12 @@ def test_receivers_have_connections_of_their_own(queue: JobQueue, connect: Calla
 
     def receiver(*, job_id: int, **_: Any) -> None:
         connection = connections[queue.alias]
-        Group.objects.using(queue.alias).create(name=f"{threading.current_thread().name} {job_id}")
+        BusinessRow.objects.using(queue.alias).create(note=f"{threading.current_thread().name} {job_id}")
         names.append(threading.current_thread().name)
         used.add(connection.connection)
         if mischief == "leaves a transaction open":
             transaction.set_autocommit(False, using=queue.alias)
-            Group.objects.using(queue.alias).create(name=f"lost {job_id}")
+            BusinessRow.objects.using(queue.alias).create(note=f"lost {job_id}")
         elif mischief == "breaks its transaction":
             with transaction.atomic(using=queue.alias), connection.cursor() as cursor:
                 cursor.execute("SELECT nonsense FROM nowhere")
@@ -340,7 +369,7 @@ def test_receivers_have_connections_of_their_own(queue: JobQueue, connect: Calla
     assert set(names) == {"dataqueue-receivers"}
     assert len(sessions) == 1
     assert not used & sessions
-    assert Group.objects.using(queue.alias).count() == 5, "what was left uncommitted is rolled back"
+    assert BusinessRow.objects.using(queue.alias).count() == 5, "what was left uncommitted is rolled back"
     assert "dataqueue-receivers" not in {thread.name for thread in threading.enumerate()}
 
 

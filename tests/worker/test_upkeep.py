@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
@@ -18,16 +17,20 @@ from dataqueue_django.domain.transitions import Execution, complete, park, relea
 from dataqueue_django.domain.waits import Wait, WaitKind
 from dataqueue_django.stores import stores
 from dataqueue_django.worker.upkeep import Upkeep
+from tests.harness.duties import make_due
+from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = REAL
 
 
 def test_workers_that_left_nothing_cost_no_statement_each(any_alias: str) -> None:
     store = stores[any_alias]
     upkeep = Upkeep(store, settings_for(any_alias))
+    upkeep.round(me=0, unbroken_since=0.0)
 
     def statements() -> int:
+        make_due(store)
         with CaptureQueriesContext(connections[any_alias]) as captured:
             assert upkeep.round(me=0, unbroken_since=0.0) == 0
         return len(captured)
@@ -66,6 +69,7 @@ def test_overdue_tokens_are_closed_and_wake_who_waits_in_the_same_few_statements
     store = stores[any_alias]
     upkeep = Upkeep(store, settings_for(any_alias))
     worker = store.put(Worker(label="alive"))
+    upkeep.round(me=worker.id, unbroken_since=0.0)
 
     def waiting(count: int) -> list[int]:
         ids = []
@@ -80,6 +84,7 @@ def test_overdue_tokens_are_closed_and_wake_who_waits_in_the_same_few_statements
         return ids
 
     def statements(expected: int) -> int:
+        make_due(store)
         with CaptureQueriesContext(connections[any_alias]) as captured:
             assert upkeep.round(me=worker.id, unbroken_since=0.0) == expected
         return len(captured)

@@ -1,4 +1,4 @@
-"""`manage.py dataqueue_cleanup`: delete jobs that ended long ago, and old events."""
+"""`manage.py dataqueue_cleanup`: delete jobs that ended long ago, and old events, lines of log and ticks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from django.core.management.base import CommandParser
 
 from ...conf import RetentionSettings
 from ...domain.records import ENDED
+from ...domain.retention import BATCH
 from ...queue import JobQueue
-from ...queue.cleaning import BATCH, MOST_DAYS, OnBatch
+from ...queue.cleaning import MOST_DAYS, OnBatch
 from ..base import QueueCommand, usage
 from ..interrupting import between_batches
 from ..progress import progress
 from ..values import number, some_of, whole_number
 
 STATUSES = tuple(field.name for field in fields(RetentionSettings) if field.name in ENDED)
-EVENTS = "events"
+BY_AGE = {
+    "events": JobQueue.cleanup_old_job_events,
+    "logs": JobQueue.cleanup_old_job_logs,
+    "ticks": JobQueue.cleanup_old_cron_ticks,
+}
+"""What is deleted by its own age alone, and by which method."""
 
 
 class Command(QueueCommand):
-    """`cleanup_old_jobs` for each status and `cleanup_old_job_events`, in batches."""
+    """`cleanup_old_jobs` for each status and the methods for what is deleted by its age, in batches."""
 
     help = (
-        "Delete jobs that ended long ago, and the old events of jobs that have ended, batch by batch. RETENTION in the "
-        "DATAQUEUE setting says how long each is kept. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted; "
-        "what was deleted before an interruption stays deleted. Ctrl+C waits for the batch under way; a second one "
-        "does not."
+        "Delete jobs that ended long ago, old events and lines of log of jobs that have ended, and old ticks of "
+        "schedules, batch by batch. RETENTION in the DATAQUEUE setting says how long each is kept, and running workers "
+        "do this by themselves. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted; what was deleted before an "
+        "interruption stays deleted. Ctrl+C waits for the batch under way; a second one does not."
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -41,7 +47,8 @@ class Command(QueueCommand):
         """Declare the options."""
         days = number(0, MOST_DAYS)
         parser.add_argument("--days", type=days, metavar="N", help="delete jobs that ended more than N days ago")
-        parser.add_argument("--events-days", type=days, metavar="N", help="delete events older than N days")
+        for name in BY_AGE:
+            parser.add_argument(f"--{name}-days", type=days, metavar="N", help=f"delete {name} older than N days")
         parser.add_argument(
             "--statuses",
             type=some_of(STATUSES),
@@ -63,7 +70,7 @@ class Command(QueueCommand):
             self._deleted[name] = 0
             with between_batches() as end_here, progress(f"deleting {name}", wanted=not given["json"]) as step:
                 self._delete(queue, name, days, given["batch_size"], self._counting(name, step, end_here))
-        return {"alias": queue.alias, "deleted": {name: self._deleted.get(name) for name in (*STATUSES, EVENTS)}}
+        return {"alias": queue.alias, "deleted": {name: self._deleted.get(name) for name in (*STATUSES, *BY_AGE)}}
 
     def tell(self, facts: Mapping[str, Any]) -> str:
         """One line."""
@@ -82,8 +89,8 @@ class Command(QueueCommand):
         return on_batch
 
     def _delete(self, queue: JobQueue, name: str, days: float, batch_size: int, on_batch: OnBatch) -> None:
-        if name == EVENTS:
-            queue.cleanup_old_job_events(days, batch_size=batch_size, confirm_all=True, on_batch=on_batch)
+        if name in BY_AGE:
+            BY_AGE[name](queue, days, batch_size=batch_size, confirm_all=True, on_batch=on_batch)
         else:
             queue.cleanup_old_jobs(days, statuses=(name,), batch_size=batch_size, confirm_all=True, on_batch=on_batch)
 
@@ -107,14 +114,16 @@ def _due(queue: JobQueue, given: Mapping[str, Any]) -> dict[str, float]:
     if given["days"] is not None:
         chosen = given["statuses"] or [name for name in STATUSES if days[name] is not None]
         days = dict.fromkeys(chosen, given["days"])
-    days[EVENTS] = given["events_days"] if given["events_days"] is not None else kept.events
+    for name in BY_AGE:
+        chosen_days = given[f"{name}_days"]
+        days[name] = getattr(kept, name) if chosen_days is None else chosen_days
     return {name: value for name, value in days.items() if value is not None}
 
 
 def _listed(deleted: Mapping[str, int | None]) -> str:
-    """What people read: "3 completed and 1 cancelled jobs, 5 events"; what was kept is not mentioned."""
+    """What people read: "3 completed and 1 cancelled jobs, 5 events, 0 logs"; what was kept is not mentioned."""
     counts = {name: count for name, count in deleted.items() if count is not None}
-    events = counts.pop(EVENTS, None)
-    parts = [f"{' and '.join(f'{count} {name}' for name, count in counts.items())} jobs"] if counts else []
-    parts += [f"{events} events"] if events is not None else []
+    ended = [f"{count} {name}" for name, count in counts.items() if name in STATUSES]
+    parts = [f"{' and '.join(ended)} jobs"] if ended else []
+    parts += [f"{count} {name}" for name, count in counts.items() if name in BY_AGE]
     return ", ".join(parts) or "nothing, since RETENTION keeps it all"

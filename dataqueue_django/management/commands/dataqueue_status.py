@@ -12,6 +12,7 @@ from ...domain.records import JobStatus, Worker
 from ...queue import JobQueue
 from ...queue.overseeing import Overview
 from ..base import QueueCommand
+from ..showing import printable, timestamp
 
 REASONS = {
     "no_worker": "no worker is running; start one with `manage.py dataqueue_worker`",
@@ -52,7 +53,7 @@ def _as_json(alias: str, seen: Overview) -> dict[str, Any]:
     ]
     return {
         "alias": alias,
-        "at": _time(seen.at),
+        "at": timestamp(seen.at),
         "byStatus": {**{status.value: 0 for status in JobStatus}, **_sum(jobs, "status")},
         "byQueue": _sum(jobs, "queue"),
         "byJobType": _sum(jobs, "jobType"),
@@ -91,14 +92,10 @@ def _worker(worker: Worker, running: int) -> dict[str, Any]:
         "jobTypes": list(worker.job_types),
         "concurrency": worker.concurrency,
         "running": running,
-        "startedAt": _time(worker.started_at),
-        "lastBeatAt": _time(worker.last_beat_at),
-        "stoppingAt": _time(worker.stopping_at),
+        "startedAt": timestamp(worker.started_at),
+        "lastBeatAt": timestamp(worker.last_beat_at),
+        "stoppingAt": timestamp(worker.stopping_at),
     }
-
-
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # -- for people
@@ -118,11 +115,11 @@ def _count_rows(jobs: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
     for one in jobs:
         counts.setdefault((one["queue"], one["jobType"]), Counter())[one["status"]] += one["count"]
     for (queue, job_type), by_status in sorted(counts.items()):
-        yield [_printable(queue), _printable(job_type), *(str(by_status[status]) for status in JobStatus)]
+        yield [printable(queue), printable(job_type), *(str(by_status[status]) for status in JobStatus)]
 
 
 def _ready_row(one: Mapping[str, Any]) -> list[str]:
-    return [_printable(one["queue"]), _printable(one["jobType"]), str(one["count"]), _span(one["oldestReadySeconds"])]
+    return [printable(one["queue"]), printable(one["jobType"]), str(one["count"]), _span(one["oldestReadySeconds"])]
 
 
 def _worker_row(one: Mapping[str, Any], at: str) -> list[str]:
@@ -133,9 +130,9 @@ def _worker_row(one: Mapping[str, Any], at: str) -> list[str]:
     stopping = ", stopping" if one["stoppingAt"] else ""
     return [
         str(one["id"]),
-        _printable(one["label"]),
+        printable(one["label"]),
         f"{one['running']} of {one['concurrency']}",
-        _printable(queues),
+        printable(queues),
         str(len(one["jobTypes"])),
         f"{_span(max(0.0, beat))} ago{stopping}",
     ]
@@ -143,7 +140,7 @@ def _worker_row(one: Mapping[str, Any], at: str) -> list[str]:
 
 def _trouble(one: Mapping[str, Any]) -> str:
     jobs = "1 ready job" if one["count"] == 1 else f"{one['count']} ready jobs"
-    where = f"{_printable(one['jobType'])!r} in the queue {_printable(one['queue'])!r}"
+    where = f"{printable(one['jobType'])!r} in the queue {printable(one['queue'])!r}"
     return f"Nobody will take {jobs} of {where}: {REASONS[one['reason']]}."
 
 
@@ -152,8 +149,3 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _printable(text: str) -> str:
-    """Return a name without characters that could steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

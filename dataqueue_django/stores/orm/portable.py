@@ -156,11 +156,25 @@ class PortableStore(Store):
                 doomed = doomed.exclude(status=JobStatus.PROCESSING.value)
             return self._delete_jobs(list(doomed.values_list("id", flat=True)))
 
-    def delete_ended(self, status: JobStatus, *, before: datetime, limit: int = 1000) -> int:
-        """See Store.delete_ended."""
+    def delete_ended(
+        self,
+        status: JobStatus,
+        *,
+        before: datetime,
+        since: datetime | None = None,
+        job_types: Collection[str] = (),
+        exclude_job_types: Collection[str] = (),
+        limit: int = 1000,
+    ) -> int:
+        """See Store.delete_ended. Looks first, without the write lock."""
+        old = self._jobs().filter(status=status.value, ready_at=None, finished_at__lt=before)
+        old = old.filter(finished_at__gte=since) if since is not None else old
+        old = old.filter(job_type__in=job_types) if job_types else old
+        old = old.exclude(job_type__in=exclude_job_types) if exclude_job_types else old
+        first = list(old.order_by("finished_at", "id").values_list("id", flat=True)[:limit])
+        if not first:
+            return 0
         with self._write():
-            old = self._jobs().filter(status=status.value, ready_at=None, finished_at__lt=before)
-            first = list(old.order_by("finished_at", "id").values_list("id", flat=True)[:limit])
             self._lock_tokens_of(first)
             # Locked in the order of ids and looked at once more: somebody may have retried one meanwhile.
             doomed = self._locked(old.filter(id__in=first).order_by("id"))
@@ -254,11 +268,7 @@ class PortableStore(Store):
 
     def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_events."""
-        open_jobs = self._jobs().filter(id=OuterRef("job_id")).exclude(_has_ended())
-        old = self._table(EventRow).filter(~Exists(open_jobs), created_at__lt=before)
-        with self._write():
-            ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
-            return int(self._table(EventRow).filter(id__in=ids).delete()[0])
+        return self._delete_first(self._of_ended(EventRow).filter(created_at__lt=before), limit)
 
     def steps(self, job_id: int) -> list[Step]:
         """See Store.steps."""
@@ -269,6 +279,10 @@ class PortableStore(Store):
         """See Store.logs."""
         found = self._table(LogRow).filter(job_id=job_id, id__gt=after).order_by("id")
         return [JobLog(**row) for row in found.values(*rows.LOG_FIELDS)[:limit]]
+
+    def delete_logs(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_logs."""
+        return self._delete_first(self._of_ended(LogRow).filter(created_at__lt=before), limit)
 
     # -- side records
 
@@ -330,10 +344,7 @@ class PortableStore(Store):
 
     def delete_ticks(self, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_ticks."""
-        old = self._table(TickRow).filter(created_at__lt=before)
-        with self._write():
-            ids = list(old.order_by("created_at", "id").values_list("id", flat=True)[:limit])
-            return int(self._table(TickRow).filter(id__in=ids).delete()[0])
+        return self._delete_first(self._table(TickRow).filter(created_at__lt=before), limit)
 
     # -- requests to cancel
 
@@ -489,6 +500,19 @@ class PortableStore(Store):
         self._table(RequestRow).filter(id__in=ids).delete()
         self._jobs().filter(id__in=ids).delete()
         return len(ids)
+
+    def _of_ended(self, model: type[models.Model]) -> Any:
+        """The rows of a table whose jobs have ended or are gone."""
+        open_jobs = self._jobs().filter(id=OuterRef("job_id")).exclude(_has_ended())
+        return self._table(model).filter(~Exists(open_jobs))
+
+    def _delete_first(self, doomed: Any, limit: int) -> int:
+        """Delete the oldest of some rows; looks first, without the write lock, and once more when deleting."""
+        ids = list(doomed.order_by("created_at", "id").values_list("id", flat=True)[:limit])
+        if not ids:
+            return 0
+        with self._write():
+            return int(doomed.filter(id__in=ids).delete()[0])
 
     def _lock_tokens_of(self, jobs: Collection[int]) -> None:
         """Lock what jobs have made, before the jobs: whoever completes a token locks it before those that wait."""

@@ -18,6 +18,7 @@ TOPICS = (
     "querying",
     "events",
     "deleting",
+    "duties",
     "workers",
     "rates",
     "waiting",
@@ -32,6 +33,7 @@ from .base import NOW, Contract  # noqa: E402  (asserts are rewritten in what is
 from .claiming import Claiming  # noqa: E402
 from .committing import Committing  # noqa: E402
 from .deleting import Deleting  # noqa: E402
+from .duties import Duties  # noqa: E402
 from .events import Events  # noqa: E402
 from .exchanging import Exchanging  # noqa: E402
 from .finishing import Finishing  # noqa: E402
@@ -57,6 +59,7 @@ class StoreContract(
     Querying,
     Events,
     Deleting,
+    Duties,
     Workers,
     Rates,
     Waiting,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ...domain.changes import Verdict
+from functools import partial
+
+from ...domain.changes import Change, Verb, Verdict
 from ...domain.filters import JobFilter, TagMatch
-from ...domain.records import JobStatus, NewJob
+from ...domain.records import JobLog, JobStatus, NewJob
 from ...domain.steering import cancel, retry
-from ...domain.transitions import complete, fail
+from ...domain.transitions import Execution, complete, fail
 from .base import Contract
 from .finishing import BROKEN
 from .lifecycle import waiting_for_time
@@ -22,7 +24,7 @@ EVERY_END = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 class Deleting(Contract):
-    """See Store.delete and Store.delete_ended."""
+    """See Store.delete, Store.delete_ended and Store.delete_logs."""
 
     def test_a_job_goes_with_its_events(self) -> None:
         job_id, other = self.add(tags=("a",)), self.add(tags=("a",))
@@ -104,3 +106,55 @@ class Deleting(Contract):
         self.commit(complete(run))
         self.store.delete_ended(JobStatus.COMPLETED, before=self.later(1))
         assert self.add(idempotency_key="k") != run.job_id
+
+    def test_some_job_types_or_all_but_some(self) -> None:
+        for job_type in ("a", "b", "c", "a"):
+            self.commit(complete(self.running(job_type=job_type)))
+        delete = partial(self.store.delete_ended, JobStatus.COMPLETED, before=self.later(1))
+        assert delete(job_types=("x",)) == 0
+        assert delete(exclude_job_types=("a", "b")) == 1
+        assert delete(job_types=("a", "b"), exclude_job_types=("b",)) == 2
+        assert self.store.count(by=("job_type",)) == {("b",): 1}
+
+    def test_nothing_that_ended_before_a_moment_is_looked_at(self) -> None:
+        runs = [self.running() for _ in range(3)]
+        for n, run in enumerate(runs):
+            self.commit(complete(run), at=self.later(n))
+        assert self.store.delete_ended(JobStatus.COMPLETED, since=self.later(1), before=self.later(2)) == 1
+        assert {job.id for job in self.store.get([run.job_id for run in runs])} == {runs[0].job_id, runs[2].job_id}
+
+    # -- lines of log
+
+    def test_only_lines_of_jobs_that_have_ended_are_deleted(self) -> None:
+        ended, going_on = self.running(), self.running()
+        self.write(ended, 2)
+        self.write(going_on, 2)
+        self.commit(complete(ended))
+        assert self.store.delete_logs(before=self.later(1)) == 2
+        assert self.store.logs(ended.job_id) == []
+        assert len(self.store.logs(going_on.job_id)) == 2
+        assert self.job(ended.job_id).status is JobStatus.COMPLETED
+
+    def test_only_old_lines_are_deleted(self) -> None:
+        run = self.running()
+        self.write(run, 3)
+        self.commit(complete(run))
+        assert self.store.delete_logs(before=self.now) == 0
+        assert self.store.delete_logs(before=self.later(2)) == 2
+        assert [line.message for line in self.store.logs(run.job_id)] == ["line 2"]
+
+    def test_lines_are_deleted_in_lots_the_oldest_first(self) -> None:
+        run = self.running()
+        self.write(run, 5)
+        self.commit(complete(run))
+        assert self.store.delete_logs(before=self.later(9), limit=2) == 2
+        assert [line.message for line in self.store.logs(run.job_id)] == ["line 2", "line 3", "line 4"]
+        assert [self.store.delete_logs(before=self.later(9), limit=2) for _ in range(3)] == [2, 1, 0]
+
+    def write(self, run: Execution, count: int) -> None:
+        """Let an execution log some lines, a second apart."""
+        lines = tuple(
+            JobLog(job_id=run.job_id, created_at=self.later(n), level="info", message=f"line {n}") for n in range(count)
+        )
+        [done] = self.commit(Change(verb=Verb.RECORD, id=run.job_id, put=lines))
+        assert done.applied

@@ -522,9 +522,13 @@ ACTIONS = {
     "delete what has ended": Action(
         lambda history, random: (
             random.choice((JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED)),
-            history.now - timedelta(seconds=random.choice((0, 20))),
+            {
+                "before": history.now - timedelta(seconds=random.choice((0, 20))),
+                "since": random.choice((None, history.now - timedelta(seconds=40))),
+                random.choice(("job_types", "exclude_job_types")): random.choice(((), ("a", "A"))),
+            },
         ),
-        lambda side, choice, now: side.store.delete_ended(choice[0], before=choice[1], limit=2),
+        lambda side, choice, now: side.store.delete_ended(choice[0], limit=2, **choice[1]),
     ),
     "register a worker": Action(lambda history, random: Worker(label=f"w{random.randrange(2)}"), _do_put),
     "beat and expire": Action(_some_beats, _do_commit),

@@ -1,4 +1,4 @@
-"""Schedules, their ticks, and duties: what a step of one does, all together or not at all."""
+"""Schedules and their ticks: what a step of one does, all together or not at all."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ...domain.changes import DUE, After, Change, Verb
-from ...domain.records import CronSchedule, CronTick, Duty, JobStatus, Kind, NewJob, Overlap, TickOutcome
+from ...domain.changes import Change, Verb
+from ...domain.records import CronSchedule, CronTick, JobStatus, Kind, NewJob, Overlap, TickOutcome
 from ...domain.schedules import fire, pause, resume, run_now, timing_of
 from ...domain.scheduling import advance
 from ...domain.transitions import complete
@@ -206,37 +206,6 @@ class Scheduling(Contract):
         assert self.store.delete_ticks(before=self.later(2), limit=2) == 1
         assert self.store.delete_ticks(before=self.later(2)) == 0
         assert self.store.ticks(schedule.id) == [newest, second]
-
-    # -- duties
-
-    def test_a_duty_is_there_once(self) -> None:
-        put = self.store.put(Duty(id="sweep", due_at=After(0)), now=self.now)
-        assert put == Duty(id="sweep", due_at=self.now)
-        self.store.put(Duty(id="sweep", due_at=After(50)), now=self.now)
-        assert self.store.find(Kind.DUTY) == [put]
-        assert self.store.fetch(Kind.DUTY, "other") is None
-
-    def test_a_duty_belongs_to_whoever_moves_it(self) -> None:
-        self.store.put(Duty(id="sweep", due_at=After(0)), now=self.now)
-
-        def take(at: datetime, who: str) -> bool:
-            change = Change(
-                verb=Verb.DUTY,
-                kind=Kind.DUTY,
-                id="sweep",
-                guard={"due_at": DUE},
-                set={"due_at": After(60), "started_at": After(), "done_by": who, "state": {"n": [1]}},
-            )
-            return self.store.commit([(change,)], now=at)[0].applied
-
-        assert not take(self.later(-1), "early")
-        assert take(self.now, "first")
-        assert not take(self.later(59), "second")
-        assert take(self.later(60), "third")
-        found = self.store.fetch(Kind.DUTY, "sweep")
-        assert found == Duty(
-            id="sweep", due_at=self.later(120), started_at=self.later(60), done_by="third", state={"n": [1]}
-        )
 
     # -- helpers
 

@@ -13,7 +13,7 @@ from ...domain.lifecycle import LEGAL_MOVES
 from ...domain.records import EventType, Job, JobEvent, JobStatus
 from ...stores.base import Store
 
-WRITES = frozenset({"insert", "claim", "commit", "exchange", "delete", "delete_ended", "delete_events"})
+WRITES = frozenset({"insert", "claim", "commit", "exchange", "delete", "delete_ended", "delete_events", "delete_logs"})
 MANY = 20_000
 SOME = 20
 """Of how many of the jobs that a call changed the events are read."""

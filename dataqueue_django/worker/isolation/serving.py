@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
@@ -27,7 +28,7 @@ from ..coroutines import EventLoopThread
 from ..deadline import ANSWER_WITHIN, Deadline, checked_callback, checked_length, wanted
 from ..executor import run_async, run_sync
 from ..keeping_lines import bridge
-from ..outcomes import Failed, Outcome
+from ..outcomes import Outcome
 from ..reports import Report, Reports
 from ..running import log_failure
 from ..signal import AbortReason, AbortSignal
@@ -110,7 +111,7 @@ class Serving:
             self._slots.hold([run])
             return
         self._connections.before()
-        self._end(run, run_sync(run.job, run.handler, run.context))
+        self._end(run_sync(run.job, run.handler, run.context, partial(log_failure, run.job)))
         self._connections.after()
 
     def _handler(self, job_type: str, module: str) -> Handler | None:
@@ -127,11 +128,9 @@ class Serving:
     async def _run_on_loop(self, run: Run) -> None:
         if run.handler is None:
             raise AssertionError("a run without a handler is not async")
-        self._end(run, await run_async(run.job, run.handler, run.context))
+        self._end(await run_async(run.job, run.handler, run.context, partial(log_failure, run.job)))
 
-    def _end(self, run: Run, outcome: Outcome) -> None:
-        if isinstance(outcome, Failed) and outcome.error is not None:
-            log_failure(run.job, outcome, outcome.error)
+    def _end(self, outcome: Outcome) -> None:
         if self._job is not None:
             self._job.end(outcome)
 

@@ -77,13 +77,13 @@ def from_job(job: ClaimedJob) -> Message:
 
 def to_job(told: Message) -> ClaimedJob:
     """Return the job that was told."""
-    dates = {name: datetime.fromisoformat(told[name]) for name in MOMENTS}
+    dates = {name: datetime.fromisoformat(told[name]) for name in MOMENTS if told[name] is not None}
     return ClaimedJob(**{**told, **dates, "tags": tuple(told["tags"])})
 
 
 NAMES = tuple(f.name for f in fields(ClaimedJob))
 VALUES = attrgetter(*NAMES)
-MOMENTS = tuple(f.name for f in fields(ClaimedJob) if f.type == "datetime")
+MOMENTS = tuple(f.name for f in fields(ClaimedJob) if str(f.type).startswith("datetime"))
 
 
 def from_report(report: Report) -> Message | None:

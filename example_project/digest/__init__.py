@@ -1,0 +1,1 @@
+"""The nightly digest: a job that nobody enqueues, because a schedule does."""
