@@ -11,11 +11,16 @@ from .. import models
 from .events import JobEventAdmin
 from .history import JobLogAdmin, StepAdmin
 from .jobs import JobAdmin
-from .side_tables import CancelRequestAdmin, JobTagAdmin, RateBucketAdmin, WorkerAdmin
+from .schedules import CronScheduleAdmin
+from .side_tables import CancelRequestAdmin, DutyAdmin, JobTagAdmin, RateBucketAdmin, WorkerAdmin
+from .ticks import CronTickAdmin
 from .tokens import TokenAdmin
 
 __all__ = [
     "CancelRequestAdmin",
+    "CronScheduleAdmin",
+    "CronTickAdmin",
+    "DutyAdmin",
     "JobAdmin",
     "JobEventAdmin",
     "JobLogAdmin",
@@ -38,6 +43,9 @@ def register(site: admin.AdminSite) -> None:
     site.register(models.Step, StepAdmin)
     site.register(models.JobLog, JobLogAdmin)
     site.register(models.Token, TokenAdmin)
+    site.register(models.CronSchedule, CronScheduleAdmin)
+    site.register(models.CronTick, CronTickAdmin)
+    site.register(models.Duty, DutyAdmin)
     site.register(models.CancelRequest, CancelRequestAdmin)
     site.register(models.Worker, WorkerAdmin)
     site.register(models.JobTag, JobTagAdmin)

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from ..domain.records import ScheduleStatus
 from .searching import LONGEST, as_id
 from .states import STATUSES
 from .texts import visible
 
 
-class StatusFilter(SimpleListFilter):
+class ChoiceFilter(SimpleListFilter):
+    """Rows of a few kinds, each with its condition; a kind that is none is Django's redirect to the plain list."""
+
+    choices_of: ClassVar[Mapping[str, tuple[Any, Q]]] = {}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the kinds."""
+        return [(kind, words) for kind, (words, _condition) in self.choices_of.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the chosen kind."""
+        value = self.value()
+        if value is None:
+            return queryset
+        if value not in self.choices_of:
+            raise IncorrectLookupParameters(f"{value!r} is none of them")
+        return queryset.filter(self.choices_of[value][1])
+
+
+class StatusFilter(ChoiceFilter):
     """Jobs of one stored status."""
 
     title = _("status")
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the six statuses."""
-        return [(status.value, word) for status, word in STATUSES.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the jobs of the chosen status; a status that is none is Django's redirect to the plain list."""
-        value = self.value()
-        if value is None:
-            return queryset
-        if value not in STATUSES:
-            raise IncorrectLookupParameters(f"no status is called {value!r}")
-        return queryset.filter(status=value)
+    choices_of: ClassVar = {status.value: (word, Q(status=status)) for status, word in STATUSES.items()}
 
 
 class ValueFilter(SimpleListFilter):
@@ -74,23 +83,57 @@ class JobTypeFilter(ValueFilter):
     parameter_name = column = "job_type"
 
 
-class JobFilter(SimpleListFilter):
-    """Rows that belong to one job. It is reached by links and offers nothing to choose but itself."""
+class OwnerFilter(SimpleListFilter):
+    """Rows that belong to one row of another table. It is reached by links and offers nothing to choose but itself."""
 
-    title = _("job")
-    parameter_name = "job"
+    column = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the job that was asked for, if any."""
+        """Return the one that was asked for, if any."""
         value = self.value()
         return [] if value is None else [(value, visible(value)[:20])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the chosen job; what is no id is Django's redirect to the plain list."""
+        """Return the rows of the chosen one; what is no id is Django's redirect to the plain list."""
         value = self.value()
         if value is None:
             return queryset
-        job_id = as_id(value)
-        if job_id is None:
-            raise IncorrectLookupParameters("no job has such an id")
-        return queryset.filter(job_id=job_id)
+        owner_id = as_id(value)
+        if owner_id is None:
+            raise IncorrectLookupParameters(f"no {self.parameter_name} has such an id")
+        return queryset.filter(**{self.column: owner_id})
+
+
+class JobFilter(OwnerFilter):
+    """Rows that belong to one job."""
+
+    title = _("job")
+    parameter_name = "job"
+    column = "job_id"
+
+
+class ScheduleFilter(OwnerFilter):
+    """Rows that belong to one schedule."""
+
+    title = _("schedule")
+    parameter_name = "schedule"
+    column = "schedule_id"
+
+
+class SchedulePlaceFilter(ChoiceFilter):
+    """Schedules that stand in code, or were stored by people."""
+
+    title = _("where it stands")
+    parameter_name = "place"
+    choices_of: ClassVar = {"code": (_("In code"), Q(declared=True)), "stored": (_("Stored"), Q(declared=False))}
+
+
+class ScheduleStatusFilter(ChoiceFilter):
+    """Schedules of one stored status."""
+
+    title = _("status")
+    parameter_name = "status"
+    choices_of: ClassVar = {
+        "active": (_("Active"), Q(status=ScheduleStatus.ACTIVE)),
+        "paused": (_("Paused"), Q(status=ScheduleStatus.PAUSED)),
+    }

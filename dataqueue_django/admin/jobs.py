@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..domain.lifecycle import State
@@ -35,7 +36,7 @@ RULES = ("max_attempts", "retry_delay_ms", "retry_backoff", "retry_delay_max_ms"
          "dead_letter_job_type", "dead_letter_job_id")  # fmt: skip
 INSIDE = ("claim_seq", "worker_id", "locked_by", "locked_at", "crash_count", "retried_count", "resuming", "position",
           "lifo", "dedup_key", "dedup_until", "group_id", "parent_id", "open_dependencies", "wait_token_id",
-          "paused_by", "cron_schedule_id", "pending_reason", "context")  # fmt: skip
+          "paused_by", "pending_reason", "context")  # fmt: skip
 
 
 HISTORIES = {
@@ -71,6 +72,8 @@ class JobAdmin(ActsOnJobs):
         main: list[str | Shown] = ["state", *lines(Job, "job_type", "queue"), "tries", "labels"]
         if state_of_row(row, row.clock) is State.WAITING and (row.wait_token_id or row.wait_until):
             main.append("awaits")
+        if row.cron_schedule_id:
+            main.append("schedule")
         more = filled(row, lines(Job, "idempotency_key", "failure_reason", "progress", "progress_message"))
         parts: list[tuple[Any, Sequence[str | Shown]]] = [
             (None, [*main, *more]),
@@ -142,6 +145,7 @@ class JobAdmin(ActsOnJobs):
         title, all_of_them, more = HISTORIES[name]
         return {
             "name": name,
+            "always": name == "jobevent",
             "title": title,
             "heads": heads,
             "rows": rows[:SHOWN],
@@ -198,6 +202,15 @@ class JobAdmin(ActsOnJobs):
         if token.timeout_at is None:
             return link
         return format_html("{}, {} {}", link, _("times out"), texts.moment(token.timeout_at))
+
+    @admin.display(description=_("schedule"))
+    def schedule(self, row: Any) -> SafeString | str:
+        """Return a link to the schedule that added the job."""
+        found = self.queue.get_cron_job(row.cron_schedule_id)
+        if found is None:
+            return gettext("%(id)d, which is deleted") % {"id": row.cron_schedule_id}
+        where = self.url("cronschedule_change", found.id)
+        return format_html('<a href="{}">{}</a>', where, texts.visible(found.schedule_name))
 
     @admin.display(description=_("newest first"))
     def errors(self, row: Any) -> SafeString:

@@ -1,7 +1,8 @@
-"""Workers, requests to stop, tags and rate buckets."""
+"""Workers, their duties, requests to stop, tags and rate buckets."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import admin
@@ -9,10 +10,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import CancelRequest, JobTag, RateBucket, Worker
+from ..models import CancelRequest, Duty, JobTag, RateBucket, Worker
 from . import texts
 from .base import QueueModelAdmin
 from .columns import line, lines
+from .history import beginning
 from .of_jobs import RowsOfJobs
 
 
@@ -46,6 +48,35 @@ class WorkerAdmin(QueueModelAdmin):
     def since(self, row: Any) -> Any:
         """Return how long ago it started."""
         return texts.ago(row.started_at, row.clock)
+
+
+class DutyAdmin(QueueModelAdmin):
+    """What workers do for all, once in a while."""
+
+    list_display = ("id", "due", "done", *lines(Duty, "done_by"), "brought", "failed")
+    list_columns = ("due_at", "finished_at", "done_by", "report", "error")
+    ordering = ("id",)
+    fields = tuple(lines(Duty, "id", "due_at", "started_at", "finished_at", "done_by", "report", "error", "state"))
+
+    @admin.display(description=_("due"))
+    def due(self, row: Any) -> Any:
+        """Return when it is due."""
+        return texts.ago(row.due_at, row.clock)
+
+    @admin.display(description=_("last done"))
+    def done(self, row: Any) -> Any:
+        """Return how long ago it was done."""
+        return texts.ago(row.finished_at, row.clock)
+
+    @admin.display(description=_("report"))
+    def brought(self, row: Any) -> str:
+        """Return the beginning of what it did last."""
+        return texts.NOTHING if row.report is None else beginning(json.dumps(row.report, ensure_ascii=False))
+
+    @admin.display(description=_("error"))
+    def failed(self, row: Any) -> str:
+        """Return the beginning of why it failed, if it did."""
+        return beginning(row.error) or texts.NOTHING
 
 
 class CancelRequestAdmin(QueueModelAdmin):

@@ -93,13 +93,13 @@ def label(row: Any, now: datetime) -> str:
 def badge(row: Any, now: datetime) -> SafeString:
     """Return a job's state as a word with a sign and a colour."""
     state = state_of_row(row, now)
-    look = LOOKS[state or State.MISSING]
-    return format_html(
-        '<span class="dq-state dq-{}"><span aria-hidden="true">{}</span> {}</span>',
-        look.css,
-        look.sign,
-        label(row, now),
-    )
+    return drawn(LOOKS[state or State.MISSING], label(row, now))
+
+
+def drawn(look: Look, words: Text) -> SafeString:
+    """Return words with the sign and the colour of a look."""
+    pattern = '<span class="dq-state dq-{}"><span aria-hidden="true">{}</span> {}</span>'
+    return format_html(pattern, look.css, look.sign, words)
 
 
 def _until(state: State, row: Any) -> datetime | None:

@@ -14,6 +14,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from ..domain.recurring import clock_of
+from ..exceptions import InvalidSchedule
+
 CUT = 10_000
 """Characters of one value that a page shows at first."""
 
@@ -71,6 +74,17 @@ def moment(when: datetime | None) -> SafeString | str:
     return format_html('<time datetime="{}" title="{}">{}</time>', exact, exact, localize(timezone.localtime(when)))
 
 
+def moment_there(when: datetime, zone: str) -> SafeString | str:
+    """Return a time in the site's zone, and in another one where the clocks there show another."""
+    try:
+        there = localize(timezone.localtime(when, clock_of(zone)))
+    except InvalidSchedule:
+        return moment(when)
+    if there == localize(timezone.localtime(when)):
+        return moment(when)
+    return format_html('{} <span class="dq-there">({} {})</span>', moment(when), there, visible(zone))
+
+
 def ago(when: datetime | None, now: datetime) -> SafeString | str:
     """Return how long ago something was, or how soon it will be, with the exact time in UTC behind it."""
     if when is None:
@@ -88,6 +102,14 @@ def span(time: timedelta) -> str:
         if seconds >= 1.5 * size:
             return f"{round(seconds / size)} {unit}"
     return f"{round(seconds)} s"
+
+
+def exact_span(time: timedelta) -> str:
+    """Return a duration in the largest unit that divides it: "90 min", "1 h", "0.5 s"."""
+    for size, unit in UNITS:
+        if time and not time % timedelta(seconds=size):
+            return f"{time // timedelta(seconds=size)} {unit}"
+    return f"{time.total_seconds():g} s"
 
 
 def duration(milliseconds: int | None) -> str:

@@ -56,7 +56,7 @@ class Cron:
 
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Return the ticks after a moment, in order; there is always another one."""
-        zone, last = ZoneInfo(self.timezone), moment
+        zone, last = clock_of(self.timezone), moment
         local = self._local(moment, zone)
         for tick in _fixed(local, zone) if self._is_fixed else _real(local, zone):
             if tick > last:
@@ -218,6 +218,14 @@ def _is_valid(field: str, place: int) -> bool:
         return False
     ranges = [RANGE.match(part) for part in field.split(",")]
     return all(int(found[1]) <= int(found[2]) for found in ranges if found)  # croniter takes 5-1 to go over the end
+
+
+def clock_of(zone: str) -> ZoneInfo:
+    """Return the clock of a zone that was stored; raises InvalidSchedule where this machine does not know it."""
+    try:
+        return ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise InvalidSchedule(f"timezone is {shown(zone)}, which this machine does not know.") from None
 
 
 def _zone(name: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from ..exceptions import InvalidJob, InvalidSchedule, did_you_mean, shown
@@ -41,6 +42,17 @@ BY_ITSELF = "dataqueue"
 """Who pauses a schedule that nobody paused."""
 
 NOT_DECLARED = "no longer declared in code"
+
+
+class Act(StrEnum):
+    """What people may do to a schedule, by name."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    RESUME = "resume"
+    EDIT = "edit"
+    DELETE = "delete"
+
 
 UNENDED: tuple[Guard, ...] = (
     {"status": (JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.WAITING)},
@@ -196,6 +208,25 @@ def timing_of(schedule: CronSchedule) -> Timing:
     )
 
 
+def is_over(schedule: CronSchedule) -> bool:
+    """Return whether a schedule is active and will not fire any more: its end or its last run is behind it."""
+    return schedule.status is ScheduleStatus.ACTIVE and schedule.next_run_at is None
+
+
+def was_taken_out(schedule: CronSchedule) -> bool:
+    """Return whether a schedule was declared in code and is not any more, as far as workers have told."""
+    return schedule.declared and (schedule.paused_by, schedule.pause_reason) == (BY_ITSELF, NOT_DECLARED)
+
+
+def is_open_to(schedule: CronSchedule, act: Act) -> bool:
+    """Return whether people may do something to a schedule as it is; what code declares is changed there."""
+    if act is Act.RUN:
+        return True
+    if act in (Act.PAUSE, Act.RESUME):
+        return schedule.status is (ScheduleStatus.ACTIVE if act is Act.PAUSE else ScheduleStatus.PAUSED)
+    return not schedule.declared or (act is Act.DELETE and was_taken_out(schedule))
+
+
 def in_words(schedule: CronSchedule) -> str:
     """Return when a schedule fires, for people."""
     if schedule.every_ms is None:
@@ -207,7 +238,7 @@ def condition(schedule: CronSchedule) -> str:
     """Return whether a schedule fires and when next, for people."""
     if schedule.status is ScheduleStatus.PAUSED:
         return f"paused: {schedule.pause_reason}" if schedule.pause_reason else "paused"
-    if schedule.next_run_at is None:
+    if is_over(schedule):
         return "over"
     return f"next at {schedule.next_run_at:%Y-%m-%d %H:%M:%S} UTC"
 
@@ -308,7 +339,7 @@ def declared_again(schedule: CronSchedule, made: CronSchedule) -> dict[str, Any]
     What people have done to it, pausing it say, stays.
     """
     found = {name: getattr(made, name) for name in DEFINED if getattr(made, name) != getattr(schedule, name)}
-    if (schedule.paused_by, schedule.pause_reason) == (BY_ITSELF, NOT_DECLARED):
+    if was_taken_out(schedule):
         found |= {**ACTIVE_AGAIN, "status": ScheduleStatus.ACTIVE}
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,13 +16,14 @@ from pytest_django import DjangoDbBlocker
 
 from benchmarks.many_jobs import fill
 from dataqueue_django import get_queue
-from dataqueue_django.models import Job, Token
+from dataqueue_django.models import CronSchedule, Job, Token
 from tests.admin.pages import LIST, ids_in, staff, statements
 from tests.provision import miss
 from tests.stores.tables import empty
 
 ROWS = {"default": 20_000, "postgres": 200_000}
 MOST_STATEMENTS = 8
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 LISTS = {
     "first page": "",
@@ -50,7 +52,7 @@ LISTS = {
 }  # fmt: skip
 
 
-UNLIMITED = {f"SCAN dataqueue_{table}" for table in ("job", "jobevent", "step", "joblog")}
+UNLIMITED = {f"SCAN dataqueue_{table}" for table in ("job", "jobevent", "step", "joblog", "crontick")}
 
 LEFT_BY_HANDLERS = (
     "INSERT INTO dataqueue_step (job_id, kind, name, created_at, claim_seq, attempt) "
@@ -59,8 +61,10 @@ LEFT_BY_HANDLERS = (
     "SELECT id, created_at, 'INFO', 'shop', 'paid', 1, 1 FROM dataqueue_job",
     "INSERT INTO dataqueue_token (id, job_id, status, created_at, completed_by) "
     "SELECT 'wp_' || id, id, 'waiting', created_at, '' FROM dataqueue_job",
+    "INSERT INTO dataqueue_crontick (schedule_id, tick_at, outcome, job_id, actor, created_at) "
+    "SELECT id % 7, created_at, 'by_hand', id, '', created_at FROM dataqueue_job",
 )
-TABLES = ("job", "jobtag", "jobevent", "step", "joblog", "token")
+TABLES = ("job", "jobtag", "jobevent", "step", "joblog", "token", "crontick")
 
 
 @pytest.fixture(scope="module", params=["default", "postgres"])
@@ -89,7 +93,7 @@ def browser(full: str, db: None, settings: Any) -> Client:
     """A browser of somebody with every permission by name, which costs more statements than being a superuser."""
     settings.DATAQUEUE = {"default": {"OPTIONS": {"DATABASE": full}}}
     found = Client()
-    seen = ("view_job", "view_jobevent", "view_step", "view_joblog", "view_token")
+    seen = ("view_job", "view_jobevent", "view_step", "view_joblog", "view_token", "view_crontick", "view_cronschedule")
     found.force_login(staff(*seen, "retry_job", "cancel_job", "delete_job"))
     return found
 
@@ -134,6 +138,25 @@ def test_a_list_of_tokens_is_cheap(browser: Client, full: str, query: str) -> No
     assert_cheap(full, sent)
 
 
+@pytest.mark.parametrize("query", ["", "?schedule=3", "?after=10000", "?before=", "?schedule=3&before="])
+def test_a_list_of_ticks_is_cheap(browser: Client, full: str, query: str) -> None:
+    with statements() as sent:
+        answer = browser.get(f"/admin/dataqueue/crontick/{query}")
+    assert answer.status_code == 200
+    assert len(ids_in(answer)) == 50
+    assert_cheap(full, sent)
+
+
+def test_a_page_of_a_schedule_is_cheap(browser: Client, full: str) -> None:
+    CronSchedule.objects.using(full).create(
+        pk=3, schedule_name="s", job_type="t", every_ms=60_000, created_at=NOW, updated_at=NOW
+    )
+    with statements() as sent:
+        answer = browser.get("/admin/dataqueue/cronschedule/3/change/")
+    assert "All ticks, there are more" in answer.content.decode()
+    assert_cheap(full, sent)
+
+
 @pytest.mark.parametrize("name", ["job", "token"])
 def test_a_page_is_cheap(browser: Client, full: str, name: str) -> None:
     job_id = get_queue().get_jobs(limit=1)[0].id
@@ -151,7 +174,7 @@ def test_a_page_is_cheap(browser: Client, full: str, name: str) -> None:
 def assert_cheap(full: str, sent: list[tuple[str, str, Any]], most: int = MOST_STATEMENTS) -> None:
     assert len(sent) <= most
     for sql, params in [(sql, params) for alias, sql, params in sent if "dataqueue_" in sql]:
-        assert scans(full, sql, params) - {"dataqueue_worker"} == set(), sql
+        assert scans(full, sql, params) - {"dataqueue_worker", "dataqueue_cronschedule"} == set(), sql
 
 
 def test_rows_are_counted_to_ten_thousand(browser: Client) -> None:

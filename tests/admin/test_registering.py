@@ -65,8 +65,11 @@ def two_sites(settings: Any) -> Iterator[None]:
 @pytest.mark.parametrize(("site", "other"), [("office", "admin"), ("admin", "office")])
 def test_pages_stay_on_their_own_site(client: Client, queue: JobQueue, site: str, other: str) -> None:
     job_id = queue.add_job("t", tags=["x"], allow_unknown=True)
+    id = queue.add_cron_job("s", "@daily", "t", allow_unknown=True)
+    queue.run_cron_job(id)
     pages = ("job/", f"job/{job_id}/change/", f"job/{job_id}/do/cancel/", "jobevent/", "jobtag/", "worker/", "step/",
-             "joblog/", "token/")  # fmt: skip
+             "joblog/", "token/", "cronschedule/", f"cronschedule/{id}/change/", f"cronschedule/{id}/do/edit/",
+             f"cronschedule/{id}/do/pause/", "cronschedule/add/", "crontick/", "duty/")  # fmt: skip
     for page in pages:
         answer = client.get(f"/{site}/dataqueue/{page}")
         assert answer.status_code == 200

@@ -260,6 +260,16 @@ def test_a_schedule_whose_jobs_cannot_be_made_is_paused_and_says_why(queue: JobQ
     assert "expected a timeout" in after.pause_reason
 
 
+def test_a_zone_that_this_machine_does_not_know_pauses_the_one_schedule(queue: JobQueue) -> None:
+    id, other = queue.add_cron_job("x", "@daily", "report"), queue.add_cron_job("y", None, "report", every=HOUR)
+    lost = Change(verb=Verb.TICK, kind=Kind.SCHEDULE, id=id, set={"timezone": "Lost/Zone"})
+    assert queue.store.commit([(lost,)])[0].applied
+    due(queue, id)
+    due(queue, other)
+    assert queue.enqueue_due_cron_jobs() == 1
+    assert "Lost/Zone" in kept(queue, id).pause_reason
+
+
 def test_looking_costs_one_statement_when_nothing_is_due(queue: JobQueue) -> None:
     queue.add_cron_job("hourly", None, "report", every=HOUR)
     with CaptureQueriesContext(connections[queue.alias]) as captured:
