@@ -24,6 +24,9 @@ ALL = (
     models.CancelRequest,
     models.Job,
     models.Worker,
+    models.Duty,
+    models.QueueStat,
+    models.QueueGauge,
     models.RateBucket,
 )
 

@@ -65,13 +65,14 @@ from .batch import Batch
 from .filters import claimable, conditions
 from .migrated import unapplied
 from .session import PrivateConnection
+from .statistics import StatisticsTables
 from .tables import MODELS, TABLES
 
 STAGE_LOT = 1000
 STAGE_SECONDS = 0.05
 
 
-class PortableStore(Store):
+class PortableStore(StatisticsTables, Store):
     """See Store for what each method guarantees; here is only how."""
 
     features = Features(joins_user_transaction=True)
@@ -205,24 +206,27 @@ class PortableStore(Store):
             return {(): found.count()}
         return {tuple(row[:-1]): row[-1] for row in found.order_by().values_list(*by).annotate(n=Count("*"))}
 
-    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+    def backlogs(
+        self, *, queue: str | None = None, job_type: str | None = None, now: datetime | None = None
+    ) -> list[Backlog]:
         """See Store.backlogs. One statement, so that a job staged meanwhile is neither missed nor counted twice."""
         at = self._at(now)
+        wanted = {"queue": queue, "job_type": job_type}
+        meant = self._jobs().filter(**{name: value for name, value in wanted.items() if value is not None})
         parts = [
-            self._jobs()
-            .filter(stage=stage, ready_at__lte=at)
+            meant.filter(stage=stage, ready_at__lte=at)
             .order_by()
             .values_list("queue", "job_type")
             .annotate(ready=Count("*"), first=Min("ready_at"))
             for stage in (rows.CLAIMABLE, rows.LATER)
         ]
         lanes: dict[tuple[str, str], tuple[int, datetime]] = {}
-        for queue, job_type, ready, first in parts[0].union(parts[1], all=True):
-            before = lanes.get((queue, job_type), (0, first))
-            lanes[queue, job_type] = (before[0] + ready, min(before[1], first))
+        for *lane, ready, first in parts[0].union(parts[1], all=True):
+            before = lanes.get((lane[0], lane[1]), (0, first))
+            lanes[lane[0], lane[1]] = (before[0] + ready, min(before[1], first))
         return [
-            Backlog(queue=queue, job_type=job_type, ready=ready, waited=max(0.0, (at - first).total_seconds()))
-            for (queue, job_type), (ready, first) in sorted(lanes.items())
+            Backlog(queue=lane[0], job_type=lane[1], ready=ready, waited=max(0.0, (at - first).total_seconds()))
+            for lane, (ready, first) in sorted(lanes.items())
         ]
 
     def now(self) -> datetime:

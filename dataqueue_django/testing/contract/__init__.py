@@ -22,6 +22,7 @@ TOPICS = (
     "rates",
     "waiting",
     "stopping",
+    "statistics",
     "lifecycle",
     "histories",
 )
@@ -39,6 +40,7 @@ from .inserting import Inserting  # noqa: E402
 from .lifecycle import Lifecycle  # noqa: E402
 from .querying import Querying  # noqa: E402
 from .rates import Rates  # noqa: E402
+from .statistics import Statistics  # noqa: E402
 from .stopping import Stopping  # noqa: E402
 from .waiting import Waiting  # noqa: E402
 from .workers import Workers  # noqa: E402
@@ -59,6 +61,7 @@ class StoreContract(
     Rates,
     Waiting,
     Stopping,
+    Statistics,
     Lifecycle,
     Histories,
 ):
