@@ -78,6 +78,10 @@ LEAST: Mapping[str, float] = {
     "cancelled": 0.01,
     "failed": 0.01,
     "events": 0.01,
+    "stats_minutes": 0.25,
+    "stats_hours": 8,
+    "stats_days": 30,
+    "gauges": 0.01,
 }
 """The smallest value each number may have; those in WHOLE are whole numbers."""
 
@@ -90,7 +94,9 @@ class RetentionSettings:
     """For how many days rows are kept; None keeps them for ever.
 
     `completed`, `cancelled` and `failed` are jobs that have ended so, `events` the events of jobs that have ended,
-    `workers` the rows of workers that are gone. Failures need people, so they stay unless a project says otherwise.
+    `workers` the rows of workers that are gone. `stats_minutes`, `stats_hours` and `stats_days` are statistics by the
+    minute, hour and day, `gauges` how many jobs there were in each minute. Failures need people, so they stay unless a
+    project says otherwise.
     """
 
     workers: float | None = 1
@@ -98,6 +104,10 @@ class RetentionSettings:
     cancelled: float | None = 30
     failed: float | None = None
     events: float | None = 30
+    stats_minutes: float | None = 2
+    stats_hours: float | None = 90
+    stats_days: float | None = None
+    gauges: float | None = 7
 
 
 class Outside(StrEnum):

@@ -6,7 +6,7 @@ row comes late is folded once more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,11 @@ from .statistics import LENGTH, bucket_of, grouped
 OVERLAP = timedelta(minutes=2)
 """A row carries the time of its statement, and is seen once its transaction has ended: folding looks back so far."""
 
+COUNTING, MEASURING, FOLDING = "statistics.count", "statistics.measure", "statistics.fold"
+"""The names of the duties that keep statistics."""
+
 COUNTS = tuple(f.name for f in fields(Counts))
+TIMES = ("seen", "minutes_from", "hours_from")
 
 
 def folded(rows: Iterable[QueueStat], resolution: Resolution, bucket: datetime) -> list[QueueStat]:
@@ -33,24 +37,31 @@ def counts_in(counts: Counts) -> dict[str, Any]:
     return {name: getattr(counts, name) for name in COUNTS}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Folded:
-    """How far folding has come: rows written before `seen` are in their hours and days, but for the hours `left`."""
+    """How far folding has come.
+
+    What was written before `seen` is in its hours and days, but for the hours `left`. Of hours before `minutes_from`
+    there are minutes no more, of days before `hours_from` no hours: these are not made anew.
+    """
 
     seen: datetime | None = None
+    minutes_from: datetime | None = None
+    hours_from: datetime | None = None
     left: tuple[datetime, ...] = ()
 
     @classmethod
     def of(cls, state: JSON) -> Folded:
         """Return what a duty remembers of it."""
-        state = state if isinstance(state, Mapping) else {}
-        seen = state.get("seen")
-        left = tuple(datetime.fromisoformat(hour) for hour in state.get("left", ()))
-        return cls(datetime.fromisoformat(seen) if seen else None, left)
+        if state is None:
+            return cls()
+        times = {name: state[name] and datetime.fromisoformat(state[name]) for name in TIMES}
+        return cls(**times, left=tuple(datetime.fromisoformat(hour) for hour in state["left"]))
 
     def state(self) -> JSON:
         """Return what the duty is to remember."""
-        return {"seen": self.seen and self.seen.isoformat(), "left": [hour.isoformat() for hour in self.left]}
+        times = {name: at.isoformat() if (at := getattr(self, name)) else None for name in TIMES}
+        return {**times, "left": [hour.isoformat() for hour in self.left]}
 
     @property
     def look_from(self) -> datetime | None:
@@ -62,6 +73,43 @@ class Folded:
         if self.look_from is None:
             return None
         return bucket_of(min((self.look_from, *self.left)), resolution)
+
+    def hours_to_fold(self, written: Iterable[datetime]) -> list[datetime]:
+        """Return the hours that are made anew, given the minutes of which rows were written."""
+        return self._made_anew({bucket_of(at, Resolution.HOUR) for at in (*written, *self.left)}, self.minutes_from)
+
+    def days_to_fold(self, hours: Iterable[datetime]) -> list[datetime]:
+        """Return the days that are made anew, given the hours that were."""
+        return self._made_anew({bucket_of(hour, Resolution.DAY) for hour in hours}, self.hours_from)
+
+    def moved(
+        self, now: datetime, *, left: Iterable[datetime], minutes: timedelta | None, hours: timedelta | None
+    ) -> Folded:
+        """Return how far it has come once all but the hours `left` is folded, and what may be deleted then.
+
+        Whole hours of minutes, and whole days of hours, older than these.
+        """
+        left = tuple(left)
+        return Folded(
+            seen=now,
+            minutes_from=_cut(self.minutes_from, now, minutes, left, Resolution.HOUR),
+            hours_from=_cut(self.hours_from, now, hours, left, Resolution.DAY),
+            left=left,
+        )
+
+    @staticmethod
+    def _made_anew(buckets: Iterable[datetime], first: datetime | None) -> list[datetime]:
+        return sorted(bucket for bucket in buckets if first is None or bucket >= first)
+
+
+def _cut(
+    before: datetime | None, now: datetime, age: timedelta | None, left: tuple[datetime, ...], resolution: Resolution
+) -> datetime | None:
+    """From when on finer rows are kept: no earlier than before, and not after what is not folded."""
+    if age is None:
+        return before
+    cut = bucket_of(min((now - age, *left)), resolution)
+    return cut if before is None else max(before, cut)
 
 
 def segments(

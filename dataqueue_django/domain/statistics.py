@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .changes import Change
 from .records import ClaimedJob, Counts, EventType, FailureReason, Flow, QueueStat, Resolution
@@ -40,6 +40,9 @@ NOT_BY_HANDLERS = frozenset({FailureReason.WORKER_LOST, FailureReason.DEPENDENCY
 
 FOUND_IN_EVENTS = (EventType.ADDED, EventType.CANCELLED, EventType.RECLAIMED, EventType.FAILED)
 """The events that are counted from their rows, since they come from any process: web requests, commands, workers."""
+
+Found = tuple[EventType, str | None, datetime, str, str]
+"""What events are counted by: type, failure reason, minute, queue and job type."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -100,6 +103,16 @@ def found_as(event: EventType, reason: str | None) -> str | None:
     if event is EventType.FAILED:
         return "failed" if reason in NOT_BY_HANDLERS else None
     return {EventType.ADDED: "enqueued", EventType.CANCELLED: "cancelled", EventType.RECLAIMED: "retried"}.get(event)
+
+
+def counts_of(found: Mapping[Found, int]) -> dict[tuple[datetime, str, str], Counts]:
+    """Return what events count, by minute, queue and job type."""
+    lots: dict[tuple[datetime, str, str], list[Counts]] = {}
+    for (event, reason, minute, queue, job_type), number in found.items():
+        if (counter := found_as(event, reason)) is not None:
+            counted: dict[str, Any] = {counter: number}
+            lots.setdefault((minute, queue, job_type), []).append(Counts(**counted))
+    return {key: total(lot) for key, lot in lots.items()}
 
 
 def waited_for(job: ClaimedJob) -> float | None:

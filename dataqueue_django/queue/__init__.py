@@ -16,13 +16,16 @@ from .managing import Managing
 from .overseeing import Overseeing
 from .processing import Processing
 from .reclaiming import Reclaiming
+from .statistics import Statistics
 from .tokens import Tokens
 from .twins import AsyncTwins
 
 __all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
 
 
-class JobQueue(Adding, Overseeing, Managing, Batching, Tokens, Cleaning, Reclaiming, Processing, AsyncTwins):
+class JobQueue(
+    Adding, Overseeing, Statistics, Managing, Batching, Tokens, Cleaning, Reclaiming, Processing, AsyncTwins
+):
     """The queue of one alias: add jobs, find, steer and explain them, clean up, run them.
 
     Each method has a twin with an `a` in front for async code.

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..domain.changes import dated
 from ..domain.records import EventType, Job, JobEvent, JobStatus, QueueGauge, QueueStat, Resolution
-from ..domain.statistics import bucket_of
-from .statistics import Found, KeepsStatistics
+from ..domain.statistics import Found, bucket_of
+from .statistics import KeepsStatistics
 
 StatKey = tuple[Resolution, datetime, str, str, int]
 

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..domain.records import EventType, QueueGauge, QueueStat, Resolution
-
-Found = tuple[EventType, str | None, datetime, str, str]
-"""What events are counted by: type, failure reason, minute, queue and job type."""
+from ..domain.statistics import Found
 
 
 class KeepsStatistics(ABC):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from ..announcing import Announce, announcer
 from ..conf import AliasSettings
+from ..domain.changes import DUE, After, Change, Verb
 from ..domain.filters import JobFilter
 from ..domain.liveness import PeerWatch, expire
-from ..domain.records import Kind, Worker
+from ..domain.records import JSON, Duty, Kind, Worker
 from ..logs import worker as logger
 from ..queue.catching_up import catch_up_with
 from ..queue.taking_back import take_back, without_worker
 from ..queue.waking import close_due
 from ..stores import Store
+from .statistics import Recurrent, statistics_duties
 
 
 class Upkeep:
@@ -26,6 +28,7 @@ class Upkeep:
         self._settings = settings
         self._announce = announce or announcer(store)
         self._watch = PeerWatch()
+        self._duties = statistics_duties(settings.retention)
 
     def round(self, me: int, unbroken_since: float) -> int:
         """Expire silent peers, reclaim dead workers' jobs, close overdue tokens, see to stray requests, drop old rows.
@@ -46,6 +49,7 @@ class Upkeep:
         _, woken = close_due(self._store, self._announce)
         catch_up_with(self._store, announce=self._announce)
         self._forget_old(expired)
+        self._do_duties(me)
         return reclaimed + woken
 
     @property
@@ -62,6 +66,17 @@ class Upkeep:
             logger.warning("worker %d has been silent for its whole lease and is taken for dead", worker_id)
         return [peer for peer in peers if peer.id in gone]
 
+    def _do_duties(self, me: int) -> None:
+        """Do what is due for all, and has not been taken by another worker."""
+        due = {duty.id: duty.due_at for duty in self._store.find(Kind.DUTY)}
+        now = self._store.now()
+        for duty in self._duties:
+            if duty.name not in due:
+                self._store.put(Duty(id=duty.name, due_at=now))
+            if due.get(duty.name, now) <= now and self._store.commit([(take(duty, me),)])[0].applied:
+                report = duty.work(self._store)
+                self._store.commit([(done(duty, report),)])
+
     def _forget_old(self, expired: Iterable[Worker]) -> None:
         days = self._settings.retention.workers
         if days is None:
@@ -70,3 +85,21 @@ class Upkeep:
         old = [w.id for w in expired if w.expired_at is not None and w.expired_at < before]
         if old:
             self._store.remove(Kind.WORKER, old)
+
+
+def take(duty: Recurrent, me: int) -> Change:
+    """Take a duty that is due: nobody else finds it due for its period."""
+    return Change(
+        kind=Kind.DUTY,
+        verb=Verb.DUTY,
+        id=duty.name,
+        guard={"due_at": DUE},
+        set={"due_at": After(duty.period), "started_at": After(), "done_by": str(me)},
+    )
+
+
+def done(duty: Recurrent, report: Mapping[str, JSON]) -> Change:
+    """Note what a duty did."""
+    return Change(
+        kind=Kind.DUTY, verb=Verb.DUTY, id=duty.name, set={"finished_at": After(), "report": report, "error": ""}
+    )

@@ -15,12 +15,12 @@ from django.db.models.functions import TruncMinute
 
 from ...domain.changes import dated
 from ...domain.records import EventType, JobStatus, QueueGauge, QueueStat, Resolution
-from ...domain.statistics import bucket_of
+from ...domain.statistics import Found, bucket_of
 from ...models import Job as JobRow
 from ...models import JobEvent as EventRow
 from ...models import QueueGauge as GaugeRow
 from ...models import QueueStat as StatRow
-from ..statistics import Found, KeepsStatistics
+from ..statistics import KeepsStatistics
 from . import rows
 
 STAT_KEY = ("resolution", "bucket", "queue", "job_type", "writer")
