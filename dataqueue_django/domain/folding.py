@@ -17,7 +17,7 @@ from .statistics import LENGTH, bucket_of, grouped
 OVERLAP = timedelta(minutes=2)
 """A row carries the time of its statement, and is seen once its transaction has ended: folding looks back so far."""
 
-COUNTING, MEASURING, FOLDING = "statistics.count", "statistics.measure", "statistics.fold"
+COUNTING, MEASURING, FOLDING = "count_events", "measure_queues", "fold_statistics"
 """The names of the duties that keep statistics."""
 
 COUNTS = tuple(f.name for f in fields(Counts))

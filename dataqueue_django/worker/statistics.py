@@ -1,15 +1,15 @@
 """What one worker does about statistics for all: counts events, measures queues, folds minutes, drops what is old.
 
-Each is a duty: a function of the store that returns what it did, to be called once in a while by whoever takes it.
-Should two do it at once after all, the rows of one are refused: they are written together with what the duty remembers,
-and only where it still remembers what they were made from.
+Each is a duty, done once in a while by whoever takes it. Should two do it at once after all, the rows of one are
+refused: they are written together with what the duty remembers, and only where it still remembers what they were made
+from.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -32,37 +32,30 @@ SECONDS = 0.5
 OF_ALL = 0
 """The writer of rows that are no worker's."""
 
-Work = Callable[[Store], Mapping[str, JSON]]
-"""A duty's work: returns what it did."""
+Did = tuple[Mapping[str, int], JSON]
+"""What a duty did, as numbers for people, and what it remembers from now on."""
+
+Work = Callable[[JSON], Did]
+"""A duty's work, given what it remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recurrent:
-    """A duty: its name, how many seconds apart it is done, and what is done."""
-
-    name: str
-    period: float
-    work: Work
-
-
-def statistics_duties(kept: RetentionSettings) -> tuple[Recurrent, ...]:
-    """Return the duties of statistics."""
-    return (
-        Recurrent(COUNTING, 30.0, count_events),
-        Recurrent(MEASURING, 60.0, measure_queues),
-        Recurrent(FOLDING, 300.0, partial(fold, kept=kept)),
-    )
+def statistics_duties(store: Store, kept: RetentionSettings) -> list[tuple[str, float, Work]]:
+    """Return the duties of statistics: the name of each, how many seconds apart it is done, and its work."""
+    return [
+        (COUNTING, 30.0, partial(count_events, store)),
+        (MEASURING, 60.0, partial(measure_queues, store)),
+        (FOLDING, 300.0, partial(fold, store, kept)),
+    ]
 
 
 # -- counting
 
 
-def count_events(store: Store) -> Mapping[str, JSON]:
+def count_events(store: Store, memory: JSON) -> Did:
     """Count jobs added and cancelled, and attempts lost, from the events that were there the last time.
 
     An id is counted one round after it was the highest to be seen, so that lower ones have until then to be committed.
     """
-    memory = _state(store, COUNTING)
     head = store.last_event_id()
     counted, upto = (memory["counted"], memory["head"]) if memory else (0, 0)
     until, events = time.monotonic() + SECONDS, 0
@@ -71,12 +64,13 @@ def count_events(store: Store) -> Mapping[str, JSON]:
         found = store.count_events(FOUND_IN_EVENTS, after=counted, upto=end)
         moved = {"counted": end, "head": upto}
         if not _write(store, COUNTING, memory, moved, _grown(store, found)):
-            return {"events": events}
+            return {"counted_events": events}, memory
         counted, memory = end, moved
         events += sum(found.values())
-    if counted == upto != head:
-        _write(store, COUNTING, memory, {"counted": counted, "head": head})
-    return {"events": events}
+    moved = {"counted": counted, "head": head if counted == upto else upto}
+    if moved != memory and _write(store, COUNTING, memory, moved):
+        memory = moved
+    return {"counted_events": events}, memory
 
 
 def _grown(store: Store, found: Mapping[Found, int]) -> list[QueueStat]:
@@ -103,19 +97,17 @@ def _grown(store: Store, found: Mapping[Found, int]) -> list[QueueStat]:
 # -- measuring
 
 
-def measure_queues(store: Store) -> Mapping[str, JSON]:
+def measure_queues(store: Store, memory: JSON) -> Did:
     """Note how many jobs are in each condition, by queue, once a minute; nothing where there are none."""
     now = store.now()
-    minute = bucket_of(now, Resolution.MINUTE)
-    memory = _state(store, MEASURING)
-    found = store.measure(now=now)
-    now_remembered = {"bucket": minute.isoformat()}
-    if memory == now_remembered or not found:
-        return {"queues": 0}
+    done = {"minute": bucket_of(now, Resolution.MINUTE).isoformat()}
+    gauges = [] if memory == done else store.measure(now=now)
+    if not gauges:
+        return {}, memory
     alive = [worker for worker in store.find(Kind.WORKER, expired_at=None) if not is_silent(worker, now)]
-    gauges = [_with_workers(gauge, alive) for gauge in found]
-    written = _write(store, MEASURING, memory, now_remembered, gauges)
-    return {"queues": len(gauges) if written else 0}
+    if not _write(store, MEASURING, memory, done, [_with_workers(gauge, alive) for gauge in gauges]):
+        return {}, memory
+    return {"measured_queues": len(gauges)}, done
 
 
 def _with_workers(gauge: QueueGauge, alive: Iterable[Worker]) -> QueueGauge:
@@ -125,24 +117,23 @@ def _with_workers(gauge: QueueGauge, alive: Iterable[Worker]) -> QueueGauge:
 # -- folding
 
 
-def fold(store: Store, *, kept: RetentionSettings) -> Mapping[str, JSON]:
+def fold(store: Store, kept: RetentionSettings, memory: JSON) -> Did:
     """Make hours of minutes and days of hours where anything was written, and delete what is kept no longer."""
-    memory = _state(store, FOLDING)
     before, now, until = Folded.of(memory), store.now(), time.monotonic() + SECONDS
-    written = store.stat_buckets(Resolution.MINUTE, updated_since=before.look_from)
-    hours, done = before.hours_to_fold(written), 0
-    for hour in hours:
-        if time.monotonic() > until or not _fold_into(store, memory, Resolution.HOUR, hour):
-            break
+    hours = before.hours_to_fold(store.stat_buckets(Resolution.MINUTE, updated_since=before.look_from))
+    done = 0
+    while done < len(hours) and time.monotonic() < until:
+        if not _fold_into(store, memory, Resolution.HOUR, hours[done]):
+            return {}, memory
         done += 1
     for day in before.days_to_fold(hours[:done]):
         if not _fold_into(store, memory, Resolution.DAY, day):
-            return {"hours": done, "deleted": 0}
+            return {}, memory
     after = before.moved(now, left=hours[done:], minutes=_days(kept.stats_minutes), hours=_days(kept.stats_hours))
     # First that minutes may be gone, then that they go: an hour must not be made of those that are left.
     if not _write(store, FOLDING, memory, after.state()):
-        return {"hours": done, "deleted": 0}
-    return {"hours": done, "deleted": _delete_old(store, after, kept, now)}
+        return {}, memory
+    return {"folded_hours": done, "deleted_statistics": _delete_old(store, after, kept, now)}, after.state()
 
 
 def _fold_into(store: Store, memory: JSON, resolution: Resolution, bucket: datetime) -> bool:
@@ -174,12 +165,6 @@ def _days(number: float | None) -> timedelta | None:
 
 
 # -- what duties remember
-
-
-def _state(store: Store, name: str) -> JSON:
-    """What a duty remembers; nothing the first time."""
-    duty = store.fetch(Kind.DUTY, name)
-    return None if duty is None else duty.state
 
 
 def _write(store: Store, name: str, memory: JSON, state: JSON, rows: Collection[Owned] = ()) -> bool:

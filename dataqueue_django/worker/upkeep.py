@@ -11,13 +11,13 @@ from ..conf import AliasSettings
 from ..domain.changes import DUE, After, Change, Verb
 from ..domain.filters import JobFilter
 from ..domain.liveness import PeerWatch, expire
-from ..domain.records import JSON, Duty, Kind, Worker
+from ..domain.records import Duty, Kind, Worker
 from ..logs import worker as logger
 from ..queue.catching_up import catch_up_with
 from ..queue.taking_back import take_back, without_worker
 from ..queue.waking import close_due
 from ..stores import Store
-from .statistics import Recurrent, statistics_duties
+from .statistics import statistics_duties
 
 
 class Upkeep:
@@ -28,7 +28,7 @@ class Upkeep:
         self._settings = settings
         self._announce = announce or announcer(store)
         self._watch = PeerWatch()
-        self._duties = statistics_duties(settings.retention)
+        self._duties = statistics_duties(store, settings.retention)
 
     def round(self, me: int, unbroken_since: float) -> int:
         """Expire silent peers, reclaim dead workers' jobs, close overdue tokens, see to stray requests, drop old rows.
@@ -68,14 +68,13 @@ class Upkeep:
 
     def _do_duties(self, me: int) -> None:
         """Do what is due for all, and has not been taken by another worker."""
-        due = {duty.id: duty.due_at for duty in self._store.find(Kind.DUTY)}
+        rows = {duty.id: duty for duty in self._store.find(Kind.DUTY)}
         now = self._store.now()
-        for duty in self._duties:
-            if duty.name not in due:
-                self._store.put(Duty(id=duty.name, due_at=now))
-            if due.get(duty.name, now) <= now and self._store.commit([(take(duty, me),)])[0].applied:
-                report = duty.work(self._store)
-                self._store.commit([(done(duty, report),)])
+        for name, period, work in self._duties:
+            duty = rows.get(name) or self._store.put(Duty(id=name, due_at=now))
+            if duty.due_at <= now and self._store.commit([(_take(name, period, me),)])[0].applied:
+                report, _ = work(duty.state)
+                self._store.commit([(_done(name, report),)])
 
     def _forget_old(self, expired: Iterable[Worker]) -> None:
         days = self._settings.retention.workers
@@ -87,19 +86,12 @@ class Upkeep:
             self._store.remove(Kind.WORKER, old)
 
 
-def take(duty: Recurrent, me: int) -> Change:
+def _take(name: str, period: float, me: int) -> Change:
     """Take a duty that is due: nobody else finds it due for its period."""
-    return Change(
-        kind=Kind.DUTY,
-        verb=Verb.DUTY,
-        id=duty.name,
-        guard={"due_at": DUE},
-        set={"due_at": After(duty.period), "started_at": After(), "done_by": str(me)},
-    )
+    fields = {"due_at": After(period), "started_at": After(), "done_by": str(me)}
+    return Change(kind=Kind.DUTY, verb=Verb.DUTY, id=name, guard={"due_at": DUE}, set=fields)
 
 
-def done(duty: Recurrent, report: Mapping[str, JSON]) -> Change:
-    """Note what a duty did."""
-    return Change(
-        kind=Kind.DUTY, verb=Verb.DUTY, id=duty.name, set={"finished_at": After(), "report": report, "error": ""}
-    )
+def _done(name: str, report: Mapping[str, int]) -> Change:
+    """Note what a duty did; it has noted itself what it remembers."""
+    return Change(kind=Kind.DUTY, verb=Verb.DUTY, id=name, set={"finished_at": After(), "report": report})
