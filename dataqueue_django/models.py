@@ -449,7 +449,7 @@ class QueueStat(models.Model):
     class Meta:
         verbose_name = "statistic"
         verbose_name_plural = "statistics"
-        indexes: ClassVar = [models.Index(fields=["updated_at", "id"], name="dataqueue_stat_updated")]
+        indexes: ClassVar = [models.Index(fields=["resolution", "updated_at"], name="dataqueue_stat_updated")]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["resolution", "bucket", "queue", "job_type", "writer"], name="dataqueue_stat_unique"

@@ -235,21 +235,20 @@ def percentile(histogram: Sequence[int], share: float) -> float:
         if count and seen + count >= wanted:
             return _within(place, (wanted - seen) / count) / 1000
         seen += count
-    return _within(len(histogram) - 1, 1.0) / 1000
+    return _within(len(histogram) - 1, 1.0) / 1000  # where a share of all is more than all, by rounding
 
 
 def _within(place: int, share: float) -> float:
-    """The milliseconds at a share of a place, of which only the ends are known."""
-    high = BOUNDS[min(place, len(BOUNDS) - 1)]
-    if place == 0:
-        return high * share
-    low = BOUNDS[place - 1]
-    return float(low * (high / low) ** share)
+    """The milliseconds at a share of a place. Only its ends are known; of the last one only where it begins."""
+    if place >= len(BOUNDS):
+        return float(BOUNDS[-1])
+    high = BOUNDS[place]
+    return high * share if place == 0 else float(BOUNDS[place - 1] * (high / BOUNDS[place - 1]) ** share)
 
 
 def latency(count: int, ms_sum: int, histogram: Sequence[int]) -> Latency | None:
     """Return what a histogram tells; None if it counts nothing."""
-    if not count:
+    if not count or not any(histogram):
         return None
     p50, p95, p99 = (percentile(histogram, share) for share in (0.5, 0.95, 0.99))
     return Latency(count=count, mean=ms_sum / 1000 / count, p50=p50, p95=p95, p99=p99)

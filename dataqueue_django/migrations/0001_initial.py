@@ -456,7 +456,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "statistic",
                 "verbose_name_plural": "statistics",
-                "indexes": [models.Index(fields=["updated_at", "id"], name="dataqueue_stat_updated")],
+                "indexes": [models.Index(fields=["resolution", "updated_at"], name="dataqueue_stat_updated")],
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("resolution", "bucket", "queue", "job_type", "writer"), name="dataqueue_stat_unique"

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ..domain.asking import name_from, window_from
 from ..domain.folding import COUNTING, FOLDING, Folded, segments
-from ..domain.records import Kind, QueueGauge, QueueStat
+from ..domain.records import Kind, QueueGauge, QueueStat, Resolution
 from ..domain.statistics import Stats, bucket_of, resolution_for, stats_of
 from .aio import with_async_twins
 from .base import QueueBase
@@ -37,7 +37,10 @@ class Statistics(QueueBase):
             rows += self.store.stats(fineness, since=begin, until=end, queue=queue, job_type=job_type)
         backlogs = self.store.backlogs(queue=queue, job_type=job_type, now=until)
         # In idle minutes nothing is written, but somebody looks whether there is anything.
-        signs = [self.store.stats_written_at(), duties[COUNTING].finished_at if COUNTING in duties else None]
+        signs = [
+            self.store.stats_written_at(Resolution.MINUTE),
+            duties[COUNTING].finished_at if COUNTING in duties else None,
+        ]
         return stats_of(
             rows,
             since=since,

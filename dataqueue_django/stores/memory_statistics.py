@@ -59,10 +59,11 @@ class MemoryStatistics(KeepsStatistics):
             rows = [row for row in self._stats.values() if row.resolution is resolution]
             return sorted({row.bucket for row in rows if updated_since is None or row.updated_at >= updated_since})
 
-    def stats_written_at(self) -> datetime | None:
+    def stats_written_at(self, resolution: Resolution) -> datetime | None:
         """See Store.stats_written_at."""
         with self._lock:
-            return max((row.updated_at for row in self._stats.values()), default=None)
+            rows = [row.updated_at for row in self._stats.values() if row.resolution is resolution]
+            return max(rows, default=None)
 
     def delete_stats(self, resolution: Resolution, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_stats."""

@@ -38,8 +38,8 @@ class KeepsStatistics(ABC):
         """Return the buckets of a resolution of which a row was written since a moment, ascending."""
 
     @abstractmethod
-    def stats_written_at(self) -> datetime | None:
-        """Return when the latest row of statistics was written, None when there is none."""
+    def stats_written_at(self, resolution: Resolution) -> datetime | None:
+        """Return when the latest row of a resolution was written, None when there is none."""
 
     @abstractmethod
     def delete_stats(self, resolution: Resolution, *, before: datetime, limit: int = 1000) -> int:

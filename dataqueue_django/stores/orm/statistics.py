@@ -70,10 +70,11 @@ class StatisticsTables(KeepsStatistics):
             found = found.filter(updated_at__gte=updated_since)
         return list(found.order_by("bucket").values_list("bucket", flat=True).distinct())
 
-    def stats_written_at(self) -> datetime | None:
+    def stats_written_at(self, resolution: Resolution) -> datetime | None:
         """See Store.stats_written_at."""
-        latest = self._table(StatRow).aggregate(at=Max("updated_at"))
-        at: datetime | None = latest["at"]
+        at: datetime | None = (
+            self._table(StatRow).filter(resolution=resolution.value).aggregate(at=Max("updated_at"))["at"]
+        )
         return at
 
     def delete_stats(self, resolution: Resolution, *, before: datetime, limit: int = 1000) -> int:

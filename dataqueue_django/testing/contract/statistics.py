@@ -67,14 +67,15 @@ class Statistics(Contract):
         assert self.stats(queue="post") == []
 
     def test_which_buckets_were_written_since(self) -> None:
-        assert self.store.stats_written_at() is None
+        assert self.store.stats_written_at(MINUTE) is None
         self.store.write_stats([self.stat(bucket=self.minute(n)) for n in (3, 1)], now=self.now)
         self.store.write_stats([self.stat(bucket=self.minute(1), writer=8)], now=self.later(9))
         self.store.write_stats([self.stat(resolution=HOUR)], now=self.later(10))
         assert self.store.stat_buckets(MINUTE) == [self.minute(1), self.minute(3)]
         assert self.store.stat_buckets(MINUTE, updated_since=self.later(9)) == [self.minute(1)]
         assert self.store.stat_buckets(MINUTE, updated_since=self.later(9.5)) == []
-        assert self.store.stats_written_at() == self.later(10)
+        assert self.store.stats_written_at(MINUTE) == self.later(9)
+        assert self.store.stats_written_at(HOUR) == self.later(10)
 
     def test_deleting_old_rows(self) -> None:
         self.store.write_stats([self.stat(bucket=self.minute(n)) for n in (4, 0, 1, 2, 3)], now=self.now)
