@@ -37,10 +37,8 @@ class Statistics(QueueBase):
             rows += self.store.stats(fineness, since=begin, until=end, queue=queue, job_type=job_type)
         backlogs = self.store.backlogs(queue=queue, job_type=job_type, now=until)
         # In idle minutes nothing is written, but somebody looks whether there is anything.
-        signs = [
-            self.store.stats_written_at(Resolution.MINUTE),
-            duties[COUNTING].finished_at if COUNTING in duties else None,
-        ]
+        looked_at = duties[COUNTING].finished_at if COUNTING in duties else None
+        signs = [self.store.stats_written_at(Resolution.MINUTE), looked_at]
         return stats_of(
             rows,
             since=since,

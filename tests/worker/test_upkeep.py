@@ -26,6 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 def test_workers_that_left_nothing_cost_no_statement_each(any_alias: str) -> None:
     store = stores[any_alias]
     upkeep = Upkeep(store, settings_for(any_alias))
+    upkeep.round(me=0, unbroken_since=0.0)
 
     def statements() -> int:
         with CaptureQueriesContext(connections[any_alias]) as captured:
@@ -66,6 +67,7 @@ def test_overdue_tokens_are_closed_and_wake_who_waits_in_the_same_few_statements
     store = stores[any_alias]
     upkeep = Upkeep(store, settings_for(any_alias))
     worker = store.put(Worker(label="alive"))
+    upkeep.round(me=worker.id, unbroken_since=0.0)
 
     def waiting(count: int) -> list[int]:
         ids = []

@@ -68,13 +68,13 @@ class StatisticsTables(KeepsStatistics):
         found = self._table(StatRow).filter(resolution=resolution.value)
         if updated_since is not None:
             found = found.filter(updated_at__gte=updated_since)
-        return list(found.order_by("bucket").values_list("bucket", flat=True).distinct())
+        # Made few and sorted here: for the sake of either SQLite would read all rows of the resolution.
+        return sorted(set(found.order_by().values_list("bucket", flat=True)))
 
     def stats_written_at(self, resolution: Resolution) -> datetime | None:
         """See Store.stats_written_at."""
-        at: datetime | None = (
-            self._table(StatRow).filter(resolution=resolution.value).aggregate(at=Max("updated_at"))["at"]
-        )
+        found = self._table(StatRow).filter(resolution=resolution.value)
+        at: datetime | None = found.aggregate(at=Max("updated_at"))["at"]
         return at
 
     def delete_stats(self, resolution: Resolution, *, before: datetime, limit: int = 1000) -> int:
