@@ -120,6 +120,11 @@ def _with_workers(gauge: QueueGauge, alive: Iterable[Worker]) -> QueueGauge:
 def fold(store: Store, kept: RetentionSettings, memory: JSON) -> Did:
     """Make hours of minutes and days of hours where anything was written, and delete what is kept no longer."""
     before, now, until = Folded.of(memory), store.now(), time.monotonic() + SECONDS
+    # Who was at it before, and still is, is refused from now on: it may have read rows that have grown since.
+    taken = {**before.state(), "taken_at": now.isoformat()}
+    if not _write(store, FOLDING, memory, taken):
+        return {}, memory
+    memory = taken
     hours = before.hours_to_fold(store.stat_buckets(Resolution.MINUTE, updated_since=before.look_from))
     done = 0
     while done < len(hours) and time.monotonic() < until:

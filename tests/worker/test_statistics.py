@@ -452,6 +452,25 @@ def test_what_time_did_not_allow_is_folded_the_next_time(queue: JobQueue, monkey
     assert queue.get_stats(timedelta(days=6)).completed == before
 
 
+def test_who_was_overtaken_while_the_other_is_still_at_it_folds_nothing(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither has moved the mark of what is folded: a stale row of the first must not replace one of the second."""
+    write_some(queue, bucket_of(queue.store.now() - timedelta(hours=30), MINUTE))
+    write, first = duties._fold_into, [True]
+
+    def overtaken(*args: Any) -> bool:
+        if first:
+            first.clear()
+            monkeypatch.setattr(duties, "_fold_into", lambda *_: False)  # the second takes it, and gets no further
+            assert fold(queue) == {}
+        return write(*args)
+
+    monkeypatch.setattr(duties, "_fold_into", overtaken)
+    assert fold(queue) == {}
+    assert {row.resolution for row in everything(queue)} == {MINUTE}
+
+
 def test_who_was_overtaken_folds_nothing(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     write_some(queue, bucket_of(queue.store.now() - timedelta(hours=30), MINUTE))
     kind, read = type(queue.store), type(queue.store).stats
