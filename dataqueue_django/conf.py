@@ -81,6 +81,10 @@ LEAST: Mapping[str, float] = {
     "logs": 0.01,
     "ticks": 0.01,
     "cron_seconds": 1,
+    "stats_minutes": 0.25,
+    "stats_hours": 8,
+    "stats_days": 30,
+    "gauges": 0.01,
 }
 """The smallest value each number may have; those in WHOLE are whole numbers."""
 
@@ -93,8 +97,10 @@ class RetentionSettings:
     """For how many days rows are kept; None keeps them for ever.
 
     `completed`, `cancelled` and `failed` are jobs that have ended so, `events` and `logs` the events and log lines of
-    jobs that have ended, `ticks` those of schedules, `workers` the rows of workers that are gone. Failures need people,
-    so they stay unless a project says otherwise. `@job(keep_for=...)` outranks it for one job type.
+    jobs that have ended, `ticks` those of schedules, `workers` the rows of workers that are gone. `stats_minutes`,
+    `stats_hours` and `stats_days` are statistics by the minute, hour and day, `gauges` how many jobs there were in each
+    minute. Failures need people, so they stay unless a project says otherwise. `@job(keep_for=...)` outranks it for one
+    job type.
     """
 
     workers: float | None = 1
@@ -104,6 +110,10 @@ class RetentionSettings:
     events: float | None = 30
     logs: float | None = 30
     ticks: float | None = 90
+    stats_minutes: float | None = 2
+    stats_hours: float | None = 90
+    stats_days: float | None = None
+    gauges: float | None = 7
 
 
 class Outside(StrEnum):

@@ -424,3 +424,62 @@ class RateBucket(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class QueueStat(models.Model):
+    """What one writer counted in one bucket of time; see `domain.records.QueueStat`."""
+
+    id = models.BigAutoField(primary_key=True)
+    resolution = _word()
+    bucket = models.DateTimeField()
+    queue = _word(128)
+    job_type = _word(128)
+    writer = models.BigIntegerField(db_default=0, default=0)
+    enqueued = models.BigIntegerField(db_default=0, default=0)
+    started = models.BigIntegerField(db_default=0, default=0)
+    completed = models.BigIntegerField(db_default=0, default=0)
+    failed = models.BigIntegerField(db_default=0, default=0)
+    retried = models.BigIntegerField(db_default=0, default=0)
+    cancelled = models.BigIntegerField(db_default=0, default=0)
+    ran = models.BigIntegerField(db_default=0, default=0)
+    run_ms_sum = models.BigIntegerField(db_default=0, default=0)
+    run_hist = models.JSONField(null=True)
+    waited = models.BigIntegerField(db_default=0, default=0)
+    wait_ms_sum = models.BigIntegerField(db_default=0, default=0)
+    wait_hist = models.JSONField(null=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "statistic"
+        verbose_name_plural = "statistics"
+        indexes: ClassVar = [models.Index(fields=["resolution", "updated_at"], name="dataqueue_stat_updated")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["resolution", "bucket", "queue", "job_type", "writer"], name="dataqueue_stat_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.resolution} {self.bucket:%Y-%m-%d %H:%M} of {self.queue}"
+
+
+class QueueGauge(models.Model):
+    """How many jobs of a queue there were at a moment; see `domain.records.QueueGauge`."""
+
+    id = models.BigAutoField(primary_key=True)
+    bucket = models.DateTimeField()
+    queue = _word(128)
+    ready = models.BigIntegerField(db_default=0, default=0)
+    running = models.BigIntegerField(db_default=0, default=0)
+    scheduled = models.BigIntegerField(db_default=0, default=0)
+    waiting = models.BigIntegerField(db_default=0, default=0)
+    oldest_ready_s = models.BigIntegerField(null=True)
+    workers = models.IntegerField(db_default=0, default=0)
+
+    class Meta:
+        verbose_name = "gauge"
+        verbose_name_plural = "gauges"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["bucket", "queue"], name="dataqueue_gauge_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.queue} at {self.bucket:%Y-%m-%d %H:%M}"

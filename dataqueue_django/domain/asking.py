@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeGuard
 
@@ -19,6 +19,8 @@ MOST_JOBS = 10_000
 """The longest page: callers that want more go on from the last id they saw."""
 
 BIGINT = 2**63
+SHORTEST_WINDOW, LONGEST_WINDOW = 60, 3650 * 86_400
+"""Seconds that statistics can be told of."""
 
 Reader = Callable[[str, Any], Any]
 """(name, value) → the value as it is looked for; raises InvalidFilter."""
@@ -85,6 +87,21 @@ def amount(name: str, given: object, *, least: float = 0.0, above: float | None 
         return float(given)  # type: ignore[arg-type]
     start = f"from {least:g}" if above is None else f"above {above:g}"
     raise InvalidFilter(f"{name} is {shown(given)}; expected a number {start} up to {most:g}.")
+
+
+def window_from(given: object) -> timedelta:
+    """Return how far back to look, given as a timedelta or in seconds; raises InvalidFilter."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    try:
+        return timedelta(seconds=amount("window", seconds, least=SHORTEST_WINDOW, most=LONGEST_WINDOW))
+    except InvalidFilter:
+        span = f"from {SHORTEST_WINDOW} s to {LONGEST_WINDOW // 86_400} days"
+        raise InvalidFilter(f"window is {shown(given)}; expected a timedelta or seconds, {span}.") from None
+
+
+def name_from(name: str, given: object) -> str | None:
+    """Return the one queue or job type that is meant, None for any; raises InvalidFilter."""
+    return None if given is None else _text(name, given)
 
 
 def flag_from(name: str, given: object) -> bool:

@@ -12,7 +12,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from .records import JSON, CancelRequest, CronTick, EventType, JobLog, Kind, NewJob, Step, Token
+from .records import (
+    JSON,
+    CancelRequest,
+    CronTick,
+    EventType,
+    JobLog,
+    Kind,
+    NewJob,
+    QueueGauge,
+    QueueStat,
+    Step,
+    Token,
+)
 
 
 class Verb(StrEnum):
@@ -138,7 +150,7 @@ Guard = Mapping[str, Collection[Any]]
 SPAWNED: Final[Any] = type("Spawned", (), {"__repr__": lambda self: "SPAWNED"})()
 """In what is put with a spawned job, as a field's value or within the result of a Step: that job's id."""
 
-Owned = Step | JobLog | Token | CancelRequest | CronTick
+Owned = Step | JobLog | Token | CancelRequest | CronTick | QueueStat | QueueGauge
 """What a Change can put beside its record."""
 
 
@@ -157,8 +169,8 @@ class Change:
 
     It applies only where `needs` are met as well. `event` is written in the same transaction. `spawn` is inserted only
     if the guard held, and its id stored in the field `link`; what is in `put` is inserted only then, too, a Step in the
-    place of one of the same job, kind and name, and a CancelRequest in that of one of the same job. The Changes in
-    `then` are tried only if the guard held; one of them failing its guard undoes nothing.
+    place of one of the same job, kind and name, a CancelRequest in that of one of the same job, and statistics in that
+    of the same key. The Changes in `then` are tried only if the guard held; one that fails its guard undoes nothing.
 
     With `unlocked` the record is judged as it is read, without being locked; such a Change sets nothing. `withdraw`
     removes the request to cancel the job of this id, if there is one. What is done `as_asked` needs that request, and

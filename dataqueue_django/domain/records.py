@@ -101,6 +101,14 @@ class TickOutcome(StrEnum):
     BY_HAND = "by_hand"
 
 
+class Resolution(StrEnum):
+    """For how long a row of statistics counts."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+
 class StepKind(StrEnum):
     """What a handler's history is made of: steps have names, waits, tokens and spawned jobs are counted."""
 
@@ -457,6 +465,70 @@ class Duty:
     report: JSON = None
     error: str = ""
     state: JSON = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flow:
+    """What happened to jobs in some time.
+
+    `enqueued` jobs were added. `started` executions began. `completed` jobs did so, `failed` ones failed for good,
+    `retried` attempts failed and others follow, `cancelled` jobs were stopped for good.
+    """
+
+    enqueued: int = 0
+    started: int = 0
+    completed: int = 0
+    failed: int = 0
+    retried: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts(Flow):
+    """What happened, and how long it took: for waits and for runs the number, the sum and a histogram.
+
+    A histogram counts by `domain.statistics.BOUNDS`; zeros at its end are left out.
+    """
+
+    ran: int = 0
+    run_ms_sum: int = 0
+    run_hist: tuple[int, ...] = ()
+    waited: int = 0
+    wait_ms_sum: int = 0
+    wait_hist: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueStat(Counts):
+    """What one writer counted of one job type of one queue in one bucket: a minute, an hour or a day in UTC.
+
+    Writers are workers, by their ids; 0 stands for what is counted for all of them. No two write the same row.
+    """
+
+    resolution: Resolution
+    bucket: datetime
+    queue: str
+    job_type: str
+    writer: int = 0
+    updated_at: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueGauge:
+    """How many jobs of a queue there were in each condition at one moment of the minute `bucket`.
+
+    `scheduled` become ready by themselves at a time, `waiting` once a token is closed. `workers` are those alive that
+    take from the queue, `oldest_ready_s` the seconds for which the first ready job had been ready.
+    """
+
+    bucket: datetime
+    queue: str
+    ready: int = 0
+    running: int = 0
+    scheduled: int = 0
+    waiting: int = 0
+    oldest_ready_s: int | None = None
+    workers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -414,5 +414,58 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="QueueGauge",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("bucket", models.DateTimeField()),
+                ("queue", models.CharField(max_length=128)),
+                ("ready", models.BigIntegerField(db_default=0, default=0)),
+                ("running", models.BigIntegerField(db_default=0, default=0)),
+                ("scheduled", models.BigIntegerField(db_default=0, default=0)),
+                ("waiting", models.BigIntegerField(db_default=0, default=0)),
+                ("oldest_ready_s", models.BigIntegerField(null=True)),
+                ("workers", models.IntegerField(db_default=0, default=0)),
+            ],
+            options={
+                "verbose_name": "gauge",
+                "verbose_name_plural": "gauges",
+                "constraints": [models.UniqueConstraint(fields=("bucket", "queue"), name="dataqueue_gauge_unique")],
+            },
+        ),
+        migrations.CreateModel(
+            name="QueueStat",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("resolution", models.CharField(max_length=16)),
+                ("bucket", models.DateTimeField()),
+                ("queue", models.CharField(max_length=128)),
+                ("job_type", models.CharField(max_length=128)),
+                ("writer", models.BigIntegerField(db_default=0, default=0)),
+                ("enqueued", models.BigIntegerField(db_default=0, default=0)),
+                ("started", models.BigIntegerField(db_default=0, default=0)),
+                ("completed", models.BigIntegerField(db_default=0, default=0)),
+                ("failed", models.BigIntegerField(db_default=0, default=0)),
+                ("retried", models.BigIntegerField(db_default=0, default=0)),
+                ("cancelled", models.BigIntegerField(db_default=0, default=0)),
+                ("ran", models.BigIntegerField(db_default=0, default=0)),
+                ("run_ms_sum", models.BigIntegerField(db_default=0, default=0)),
+                ("run_hist", models.JSONField(null=True)),
+                ("waited", models.BigIntegerField(db_default=0, default=0)),
+                ("wait_ms_sum", models.BigIntegerField(db_default=0, default=0)),
+                ("wait_hist", models.JSONField(null=True)),
+                ("updated_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "statistic",
+                "verbose_name_plural": "statistics",
+                "indexes": [models.Index(fields=["resolution", "updated_at"], name="dataqueue_stat_updated")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("resolution", "bucket", "queue", "job_type", "writer"), name="dataqueue_stat_unique"
+                    )
+                ],
+            },
+        ),
         migrations.RunPython(set_storage_options, migrations.RunPython.noop, elidable=False),
     ]

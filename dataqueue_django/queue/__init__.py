@@ -15,6 +15,7 @@ from .defining import BoundJob, JobDefinition, job
 from .managing import Managing
 from .overseeing import Overseeing
 from .processing import Processing
+from .statistics import Statistics
 from .supervising import Supervising
 from .tokens import Tokens
 from .twins import AsyncTwins
@@ -22,7 +23,9 @@ from .twins import AsyncTwins
 __all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
 
 
-class JobQueue(Adding, Overseeing, Managing, Batching, Tokens, Cleaning, Supervising, Processing, AsyncTwins):
+class JobQueue(
+    Adding, Overseeing, Statistics, Managing, Batching, Tokens, Cleaning, Supervising, Processing, AsyncTwins
+):
     """The queue of one alias: add jobs, find, steer and explain them, clean up, look after them, run them.
 
     Each method has a twin with an `a` in front for async code.

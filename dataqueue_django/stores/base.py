@@ -11,7 +11,7 @@ Rules that hold for all of them, and that `testing.contract` checks:
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ from ..domain.records import (
     Token,
     Worker,
 )
+from .statistics import KeepsStatistics
 
 SideRecord = TypeVar("SideRecord", Worker, Token, CronSchedule, Duty)
 """A record that is neither a job nor part of one."""
@@ -57,7 +58,7 @@ class Features:
     max_batch: int = 1000
 
 
-class Store(ABC):
+class Store(KeepsStatistics):
     """The primitives. Everything else is composed from them."""
 
     alias: str
@@ -160,10 +161,13 @@ class Store(ABC):
         """Return how many jobs match, per combination of the fields `by`; `{(): n}` without them."""
 
     @abstractmethod
-    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+    def backlogs(
+        self, *, queue: str | None = None, job_type: str | None = None, now: datetime | None = None
+    ) -> list[Backlog]:
         """Return, by queue and job type, how many jobs are ready and for how long the first of them has been.
 
-        Reads every ready job, but no other: for people who ask, not for a loop.
+        Of one queue and one type only, where given. Reads every such job that is ready, but no other: for people who
+        ask, not for a loop.
         """
 
     @abstractmethod
@@ -282,7 +286,7 @@ class Store(ABC):
         """
         return None
 
-    def prepare(self) -> None:  # noqa: B027 - most stores have nothing to do
+    def prepare(self) -> None:
         """Do what a worker needs done once at its start, in its own session."""
 
     def is_lost_connection(self, error: BaseException) -> bool:
@@ -304,7 +308,7 @@ class Store(ABC):
         """
         return nullcontext()
 
-    def reconnect(self) -> None:  # noqa: B027 - most stores have nothing to drop
+    def reconnect(self) -> None:
         """Drop the current thread's way to the store if it is broken; the next call finds a new one."""
 
     def in_transaction(self) -> bool:

@@ -47,6 +47,8 @@ from ..domain.records import (
     Kind,
     NewJob,
     Permits,
+    QueueGauge,
+    QueueStat,
     Step,
     StepKind,
     TickOutcome,
@@ -56,6 +58,7 @@ from ..domain.records import (
 from ..domain.tokens import expire
 from ..exceptions import NameTaken
 from .base import MOST_LOGS, Features, SideRecord, Store, chosen
+from .memory_statistics import MemoryStatistics
 
 CARRIED_OVER = frozenset(f.name for f in fields(NewJob)) - {"run_at"}
 SLIM = tuple(f.name for f in fields(ClaimedJob))
@@ -65,12 +68,13 @@ NESTED = (
 )
 
 
-class MemoryStore(Store):
+class MemoryStore(MemoryStatistics, Store):
     """Keeps everything in dicts under one lock; nothing survives the process."""
 
     features = Features(joins_user_transaction=False)
 
     def __init__(self, alias: str = "default", options: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
         self.alias = alias
         self._lock = RLock()
         self._jobs: dict[int, Job] = {}
@@ -196,18 +200,21 @@ class MemoryStore(Store):
             counts = Counter(tuple(COUNTABLE[field](job) for field in by) for job in found)
             return dict(counts) if by else {(): counts[()]}
 
-    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+    def backlogs(
+        self, *, queue: str | None = None, job_type: str | None = None, now: datetime | None = None
+    ) -> list[Backlog]:
         """See Store.backlogs."""
         with self._lock:
             at = _clock(now)
             lanes: dict[tuple[str, str], list[float]] = {}
             for job in self._jobs.values():
-                if job.ready_at is not None and job.ready_at <= at:
+                meant = queue in (None, job.queue) and job_type in (None, job.job_type)
+                if meant and job.ready_at is not None and job.ready_at <= at:
                     waited = (at - job.ready_at).total_seconds()
                     lanes.setdefault((job.queue, job.job_type), []).append(waited)
             return [
-                Backlog(queue=queue, job_type=job_type, ready=len(waits), waited=max(waits))
-                for (queue, job_type), waits in sorted(lanes.items())
+                Backlog(queue=lane[0], job_type=lane[1], ready=len(waits), waited=max(waits))
+                for lane, waits in sorted(lanes.items())
             ]
 
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
@@ -482,6 +489,8 @@ class MemoryStore(Store):
             if record.outcome is not TickOutcome.BY_HAND and (record.schedule_id, record.tick_at) in taken:
                 raise ValueError(f"Schedule {record.schedule_id} has a tick at {record.tick_at} already.")
             self._ticks.append(replace(record, id=next(self._tick_ids)))
+        elif isinstance(record, QueueStat | QueueGauge):
+            self._put_statistics(record)
         else:
             self._logs.append(replace(record, id=next(self._log_ids)))
             mine = [line.id for line in self._logs if line.job_id == record.job_id]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..announcing import Announce
 from ..conf import AliasSettings
 from ..domain.duties import Done
@@ -14,6 +16,7 @@ from ..queue.retention import Retention
 from ..queue.taking_back import take_back_from_gone
 from ..queue.waking import close_due
 from ..stores import Store
+from .statistics import Work, statistics_duties
 
 EACH_ROUND = 0.5
 """In rounds of upkeep. Less than one, so that a lone worker's next round finds due again what it did in its last."""
@@ -38,6 +41,8 @@ def chores_of(
     round_, crash_limit = settings.worker.reap_every, settings.worker.crash_limit
     keeping = Retention(store, settings.retention, handlers.own_times, seconds=seconds, most=most)
 
+    counting = statistics_duties(store, settings.retention)
+
     def reclaim(_: JSON) -> Done:
         return ready("reclaimed_jobs", take_back_from_gone(store, crash_limit=crash_limit, announce=announce))
 
@@ -57,7 +62,14 @@ def chores_of(
         Chore(name="clean_logs", every=NOW_AND_THEN * round_, do=keeping.logs),
         Chore(name="clean_ticks", every=NOW_AND_THEN * round_, do=keeping.ticks),
         Chore(name="forget_workers", every=SELDOM * round_, do=keeping.workers),
+        *(Chore(name=name, every=every, do=partial(_counted, work)) for name, every, work in counting),
     ]
+
+
+def _counted(work: Work, memory: JSON) -> Done:
+    """Do what a duty of statistics is."""
+    report, remembered = work(memory)
+    return Done(report=report, state=remembered)
 
 
 def ready(word: str, count: int) -> Done:

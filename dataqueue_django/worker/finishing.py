@@ -8,11 +8,11 @@ a call whose answer never came the job's own event tells whether it had been sto
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..announcing import Announce, announcer, facts_of, is_heard
-from ..domain.changes import Alternatives, Committed, Verdict
+from ..domain.changes import Alternatives, Change, Committed, Verdict
 from ..domain.records import Claim, ClaimedJob, FailureReason
 from ..domain.transitions import Execution, Fault, fail
 from ..logs import worker as logger
@@ -28,10 +28,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 @dataclass(eq=False, slots=True)
 class Outgoing:
-    """One outcome, and how it has fared."""
+    """One outcome of an execution that took so many seconds, and how it has fared."""
 
     job: ClaimedJob
     item: Alternatives
+    seconds: float = 0.0
     not_before: float = 0.0
     pauses: int = 0
     unsure: bool = False
@@ -40,23 +41,30 @@ class Outgoing:
 class Finisher:
     """The outcomes that are not stored yet."""
 
-    def __init__(self, store: Store, begun: BegunTable | None, announce: Announce | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        begun: BegunTable | None,
+        announce: Announce | None = None,
+        count: Callable[[ClaimedJob, Change, float], None] = lambda job, change, seconds: None,
+    ) -> None:
         self._store = store
         self._begun = begun
         self._announce = announce or announcer(store)
+        self._count = count
         self._outgoing: list[Outgoing] = []
         self.claim_unknown = False
         """Whether the last exchange may have claimed jobs that it did not return."""
 
-    def add(self, job: ClaimedJob, item: Alternatives) -> None:
-        """Take charge of an outcome."""
-        self._outgoing.append(Outgoing(job, item))
+    def add(self, job: ClaimedJob, item: Alternatives, seconds: float = 0.0) -> None:
+        """Take charge of an outcome, after so many seconds."""
+        self._outgoing.append(Outgoing(job, item, seconds))
 
-    def was_stored(self, job: ClaimedJob, item: Alternatives) -> None:
+    def was_stored(self, job: ClaimedJob, item: Alternatives, seconds: float) -> None:
         """Tell of an outcome that was stored already, in a transaction of the handler's own."""
         if self._begun is not None:
             self._begun.end(job.id, job.claim_seq)
-        self._tell(Outgoing(job, item), 0)
+        self._tell(Outgoing(job, item, seconds), 0)
 
     @property
     def empty(self) -> bool:
@@ -177,6 +185,7 @@ class Finisher:
 
     def _tell(self, out: Outgoing, choice: int) -> None:
         change, job = out.item[choice], out.job
+        self._count(job, change, out.seconds)
         if change.event is not None and is_heard(change.event):
             facts = {"attempt": job.attempts, **facts_of(change)}
             self._announce(change.event, job_id=job.id, job_type=job.job_type, queue=job.queue, **facts)

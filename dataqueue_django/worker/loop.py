@@ -26,6 +26,7 @@ from .begun import BegunTable
 from .cancelling import Cancelling
 from .claiming import Claiming
 from .coroutines import EventLoopThread
+from .counting import Counting
 from .ending import Ending
 from .finishing import Finisher
 from .heart import Heart
@@ -68,6 +69,7 @@ class WorkerLoop:
         self._mail: SimpleQueue[mail.Letter] = SimpleQueue()
         self._slots = Slots(self.options.concurrency or self.settings.concurrency)
         self._announcer = Announcer(self._store.alias, on_error)
+        self._counting = Counting(self._store)
         self._heart = Heart(
             self._store,
             queue.notifier,
@@ -87,6 +89,7 @@ class WorkerLoop:
             isolates=self.settings.isolates,
             must_stop=self._heart.must_stop,
             post=self._mail.put,
+            count=lambda run: self._counting.began(run.job, run.held),
         )
         self._threads = HandlerThreads(self._slots, self._runner.run_in_thread)
         self._loop = EventLoopThread(self._slots, self._runner.run_on_loop)
@@ -96,7 +99,7 @@ class WorkerLoop:
         self._claiming = Claiming(
             self._store, queue.handlers, self.options, self.settings, self._slots, lambda: self._heart.hears
         )
-        self._finisher = Finisher(self._store, begun, self._announcer.announce)
+        self._finisher = Finisher(self._store, begun, self._announcer.announce, self._counting.ended)
         self._reporting = Reporting(self._store, self._announcer.announce)
         self._upkeep = Upkeep(
             self._store,
@@ -198,6 +201,7 @@ class WorkerLoop:
                 job_types=types,
                 concurrency=self._slots.size,
             )
+            self._counting.writer = self._membership.id
             self._unsure = False
         if self._unsure:
             self._unsure = not self._membership.release_unknown(self._known())
@@ -210,6 +214,7 @@ class WorkerLoop:
         claim = self._next_claim()
         if claim is not None or self._finisher.due_at <= time.monotonic():
             self._exchange(claim)
+        self._counting.write_when_due()
 
     def _exchange(self, claim: Claim | None) -> None:
         """Commit what ended and claim what can start, in one call where the store can do that."""
@@ -322,7 +327,7 @@ class WorkerLoop:
     def _close(self, run: Run, item: Alternatives) -> None:
         """Hand the outcome of a run to the finisher; here it is over."""
         self._forget(run)
-        self._finisher.add(run.job, item)
+        self._finisher.add(run.job, item, run.seconds)
 
     def _forget(self, run: Run) -> None:
         self._open.discard(run)
@@ -355,7 +360,7 @@ class WorkerLoop:
             case mail.Finished(run, item):
                 self._claiming.pace.ran(run.job.job_type, run.seconds)
                 self._forget(run)
-                self._finisher.was_stored(run.job, item)
+                self._finisher.was_stored(run.job, item, run.seconds)
             case mail.Returned(_):
                 self._claiming.soon()
             case mail.Started(_):
@@ -380,7 +385,7 @@ class WorkerLoop:
         now = time.monotonic()
         stale = self._heart.must_stop()
         store = [self._finisher.due_at, now + STALE_LOOK if stale else self._reap_at]
-        store.append(self._reporting.due_at)
+        store += [self._reporting.due_at, self._counting.due_at]
         if not stale:
             store += [self._cancelling.due_at(), self._clockwork.due_at]
         if self._slots.held() and not self.options.once:
@@ -449,6 +454,8 @@ class WorkerLoop:
         self._loop.stop()
         leaving = Leaving(self._finisher, self._membership, lambda: self._unsure, keep_row=not self.options.once)
         leaving.leave(self._carefully_at_last)
+        if self._membership.row is None:  # else the store cannot be used
+            self._carefully(self._counting.write)
 
     def _carefully_at_last(self, leave: Callable[[], None]) -> float:
         self._carefully(leave)

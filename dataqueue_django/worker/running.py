@@ -33,6 +33,7 @@ class Runner:
         isolates: Callable[[str], bool],
         must_stop: Callable[[], bool],
         post: Callable[[mail.Letter], None],
+        count: Callable[[Run], None] = lambda run: None,
     ) -> None:
         self._queue = queue
         self._slots = slots
@@ -41,6 +42,7 @@ class Runner:
         self._isolates = isolates
         self._must_stop = must_stop
         self._post = post
+        self._count = count
 
     def new_run(self, job: ClaimedJob) -> Run:
         """Return the run of a job that was just claimed."""
@@ -81,6 +83,7 @@ class Runner:
         if self._begun is not None:
             self._begun.begin(run.job.id, run.job.claim_seq)
         run.began_at = time.monotonic()
+        self._count(run)
         if run.deadline.begin(run.began_at):
             self._post(mail.Started(run))
         return True

@@ -54,6 +54,11 @@ class Run:
             return 0.0
         return (self.ended_at or time.monotonic()) - self.began_at
 
+    @property
+    def held(self) -> float:
+        """How long the job was held, in seconds, before its handler began."""
+        return (self.began_at or time.monotonic()) - self.held_since
+
     def abort(self, reason: AbortReason) -> None:
         """Ask the handler to stop; an async one is cancelled."""
         self.signal.abort(reason)

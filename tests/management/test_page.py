@@ -75,7 +75,7 @@ def test_exit_codes_are_on_the_page(code: str) -> None:
 
 
 def test_the_defaults_of_retention_are_on_the_page() -> None:
-    [shown] = re.findall(r'"RETENTION": \{(.+?)\}', PAGE)
+    [shown] = re.findall(r'"RETENTION": \{(.+?)\}', PAGE, re.DOTALL)
     defaults = {field.name.upper(): field.default for field in fields(RetentionSettings)}
     assert {
         name: None if value == "None" else int(value) for name, value in re.findall(r'"(\w+)": (\w+)', shown)

@@ -30,6 +30,8 @@ ALL = (
     models.CronTick,
     models.CronSchedule,
     models.Duty,
+    models.QueueStat,
+    models.QueueGauge,
     models.RateBucket,
 )
 

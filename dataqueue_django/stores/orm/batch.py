@@ -23,7 +23,7 @@ from ...domain.changes import (
     targets,
     walk,
 )
-from ...domain.records import CancelRequest, CronTick, JobLog, Kind, Step, Token
+from ...domain.records import CancelRequest, CronTick, JobLog, Kind, QueueGauge, QueueStat, Step, Token
 from ...models import CancelRequest as RequestRow
 from ...models import CronTick as TickRow
 from ...models import JobEvent as EventRow
@@ -118,6 +118,7 @@ class Batch:
             self._trim_logs(job_id)
         ticks = [one for one in self.put if isinstance(one, CronTick)]
         self.store._add_rows(TickRow, [rows.columns_of_record(tick, NEW_TICK_FIELDS) for tick in ticks])
+        self.store._write_statistics([one for one in self.put if isinstance(one, QueueStat | QueueGauge)])
 
     def _write_requests(self) -> None:
         gone = [id for id, request in self.requests.items() if request is None]

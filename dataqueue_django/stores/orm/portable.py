@@ -65,13 +65,15 @@ from .batch import Batch
 from .filters import claimable, conditions
 from .migrated import unapplied
 from .session import PrivateConnection
+from .statistics import StatisticsTables
 from .tables import MODELS, TABLES
 
+BY_AGE = ("created_at", "id")
 STAGE_LOT = 1000
 STAGE_SECONDS = 0.05
 
 
-class PortableStore(Store):
+class PortableStore(StatisticsTables, Store):
     """See Store for what each method guarantees; here is only how."""
 
     features = Features(joins_user_transaction=True)
@@ -219,24 +221,27 @@ class PortableStore(Store):
             return {(): found.count()}
         return {tuple(row[:-1]): row[-1] for row in found.order_by().values_list(*by).annotate(n=Count("*"))}
 
-    def backlogs(self, *, now: datetime | None = None) -> list[Backlog]:
+    def backlogs(
+        self, *, queue: str | None = None, job_type: str | None = None, now: datetime | None = None
+    ) -> list[Backlog]:
         """See Store.backlogs. One statement, so that a job staged meanwhile is neither missed nor counted twice."""
         at = self._at(now)
+        wanted = {"queue": queue, "job_type": job_type}
+        meant = self._jobs().filter(**{name: value for name, value in wanted.items() if value is not None})
         parts = [
-            self._jobs()
-            .filter(stage=stage, ready_at__lte=at)
+            meant.filter(stage=stage, ready_at__lte=at)
             .order_by()
             .values_list("queue", "job_type")
             .annotate(ready=Count("*"), first=Min("ready_at"))
             for stage in (rows.CLAIMABLE, rows.LATER)
         ]
         lanes: dict[tuple[str, str], tuple[int, datetime]] = {}
-        for queue, job_type, ready, first in parts[0].union(parts[1], all=True):
-            before = lanes.get((queue, job_type), (0, first))
-            lanes[queue, job_type] = (before[0] + ready, min(before[1], first))
+        for *lane, ready, first in parts[0].union(parts[1], all=True):
+            before = lanes.get((lane[0], lane[1]), (0, first))
+            lanes[lane[0], lane[1]] = (before[0] + ready, min(before[1], first))
         return [
-            Backlog(queue=queue, job_type=job_type, ready=ready, waited=max(0.0, (at - first).total_seconds()))
-            for (queue, job_type), (ready, first) in sorted(lanes.items())
+            Backlog(queue=lane[0], job_type=lane[1], ready=ready, waited=max(0.0, (at - first).total_seconds()))
+            for lane, (ready, first) in sorted(lanes.items())
         ]
 
     def now(self) -> datetime:
@@ -268,7 +273,7 @@ class PortableStore(Store):
 
     def delete_events(self, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_events."""
-        return self._delete_first(self._of_ended(EventRow).filter(created_at__lt=before), limit)
+        return self._delete_first(self._of_ended(EventRow).filter(created_at__lt=before).order_by(*BY_AGE), limit)
 
     def steps(self, job_id: int) -> list[Step]:
         """See Store.steps."""
@@ -282,7 +287,7 @@ class PortableStore(Store):
 
     def delete_logs(self, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_logs."""
-        return self._delete_first(self._of_ended(LogRow).filter(created_at__lt=before), limit)
+        return self._delete_first(self._of_ended(LogRow).filter(created_at__lt=before).order_by(*BY_AGE), limit)
 
     # -- side records
 
@@ -344,7 +349,7 @@ class PortableStore(Store):
 
     def delete_ticks(self, *, before: datetime, limit: int = 1000) -> int:
         """See Store.delete_ticks."""
-        return self._delete_first(self._table(TickRow).filter(created_at__lt=before), limit)
+        return self._delete_first(self._table(TickRow).filter(created_at__lt=before).order_by(*BY_AGE), limit)
 
     # -- requests to cancel
 
@@ -507,12 +512,12 @@ class PortableStore(Store):
         return self._table(model).filter(~Exists(open_jobs))
 
     def _delete_first(self, doomed: Any, limit: int) -> int:
-        """Delete the oldest of some rows; looks first, without the write lock, and once more when deleting."""
-        ids = list(doomed.order_by("created_at", "id").values_list("id", flat=True)[:limit])
+        """Delete the first of some rows; looks first, without the write lock, and once more when deleting."""
+        ids = list(doomed.values_list("id", flat=True)[:limit])
         if not ids:
             return 0
         with self._write():
-            return int(doomed.filter(id__in=ids).delete()[0])
+            return int(doomed.order_by().filter(id__in=ids).delete()[0])
 
     def _lock_tokens_of(self, jobs: Collection[int]) -> None:
         """Lock what jobs have made, before the jobs: whoever completes a token locks it before those that wait."""

@@ -22,6 +22,9 @@ from ...domain.records import (
     Kind,
     NewJob,
     Overlap,
+    QueueGauge,
+    QueueStat,
+    Resolution,
     ScheduleStatus,
     Step,
     StepKind,
@@ -38,6 +41,8 @@ EVENT_FIELDS = tuple(f.name for f in fields(JobEvent))
 STEP_FIELDS = tuple(f.name for f in fields(Step))
 LOG_FIELDS = tuple(f.name for f in fields(JobLog))
 TICK_FIELDS = tuple(f.name for f in fields(CronTick))
+STAT_FIELDS = tuple(f.name for f in fields(QueueStat))
+GAUGE_FIELDS = tuple(f.name for f in fields(QueueGauge))
 
 SIDE: Mapping[Kind, type[Any]] = {
     Kind.DUTY: Duty,
@@ -66,6 +71,9 @@ FROM_COLUMN: Mapping[str, Callable[[Any], Any]] = {
     "exclude_queues": _tuple,
     "job_types": _tuple,
     "kind": StepKind,
+    "resolution": Resolution,
+    "run_hist": _tuple,
+    "wait_hist": _tuple,
 }
 """Fields whose value in a record is not the column's."""
 
@@ -75,7 +83,7 @@ OWN_COLUMNS: Mapping[Kind, Mapping[str, Callable[[Any], Any]]] = {
 }
 """Kinds of record that mean something else by some columns."""
 
-NULL_WHEN_EMPTY = frozenset({"tags", "error_history"})
+NULL_WHEN_EMPTY = frozenset({"tags", "error_history", "run_hist", "wait_hist"})
 
 
 def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ TABLES: tuple[type[models.Model], ...] = (
     own.Step,
     own.JobLog,
     own.CronTick,
+    own.QueueStat,
+    own.QueueGauge,
     own.RateBucket,
 )
 """All there are."""

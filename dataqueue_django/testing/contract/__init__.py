@@ -24,6 +24,7 @@ TOPICS = (
     "waiting",
     "stopping",
     "scheduling",
+    "statistics",
     "lifecycle",
     "histories",
 )
@@ -43,6 +44,7 @@ from .lifecycle import Lifecycle  # noqa: E402
 from .querying import Querying  # noqa: E402
 from .rates import Rates  # noqa: E402
 from .scheduling import Scheduling  # noqa: E402
+from .statistics import Statistics  # noqa: E402
 from .stopping import Stopping  # noqa: E402
 from .waiting import Waiting  # noqa: E402
 from .workers import Workers  # noqa: E402
@@ -65,6 +67,7 @@ class StoreContract(
     Waiting,
     Stopping,
     Scheduling,
+    Statistics,
     Lifecycle,
     Histories,
 ):
