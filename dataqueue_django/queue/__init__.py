@@ -10,12 +10,11 @@ from ..notify import notifier_for
 from ..stores import stores
 from .adding import AddedJob, Adding
 from .batching import Batching
+from .checking import Checking
 from .cleaning import Cleaning
 from .defining import BoundJob, JobDefinition, job
 from .managing import Managing
-from .overseeing import Overseeing
 from .processing import Processing
-from .statistics import Statistics
 from .supervising import Supervising
 from .tokens import Tokens
 from .twins import AsyncTwins
@@ -23,9 +22,7 @@ from .twins import AsyncTwins
 __all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
 
 
-class JobQueue(
-    Adding, Overseeing, Statistics, Managing, Batching, Tokens, Cleaning, Supervising, Processing, AsyncTwins
-):
+class JobQueue(Adding, Checking, Managing, Batching, Tokens, Cleaning, Supervising, Processing, AsyncTwins):
     """The queue of one alias: add jobs, find, steer and explain them, clean up, look after them, run them.
 
     Each method has a twin with an `a` in front for async code.

@@ -73,7 +73,9 @@ class Scheduling(QueueBase):
         if made.next_run_at is None:
             raise InvalidSchedule("The schedule never fires: its end comes before its first tick.")
         job_now(self, made)
-        return self.store.put(made).id
+        put = self.store.put(made)
+        self.store.on_commit(self.notifier.publish)
+        return put.id
 
     def get_cron_job(self, schedule_id: int) -> CronSchedule | None:
         """Return a schedule, or None (DataQueue "getCronJob")."""
