@@ -486,3 +486,15 @@ def test_every_check_is_tested() -> None:
     tests = Path(__file__).read_text() + (Path(__file__).parent / "test_conf.py").read_text()
     ids = set(re.findall(r"`dataqueue\.([EWI]\d{3})`", PAGE.read_text()))
     assert {id for id in ids if f'"{id}"' not in tests and f"dataqueue.{id}" not in tests} == set()
+
+
+def test_a_schedule_that_is_declared_wrongly() -> None:
+    def found(said: dict[str, Any]) -> list[str]:
+        with override_settings(DATAQUEUE={"default": {"SCHEDULES": {"nightly": said}}}):
+            return [message.msg for message in messages("E004")]
+
+    [unknown] = found({"job_type": "no.such", "cron": "@daily"})
+    assert "The schedule 'nightly' of 'default' is declared wrongly" in unknown
+    [incomplete] = found({"job_type": "harness.act", "cron": "@daily"})
+    assert "payload.acts is missing" in incomplete
+    assert found({"job_type": "harness.act", "cron": "@daily", "payload": {"acts": ["ok"]}}) == []

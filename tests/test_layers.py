@@ -62,7 +62,7 @@ LAYERS: dict[str, set[str]] = {
         "exceptions", "logs",
     },
     # surfaces
-    "admin": {"queue", "domain", "conf", "models"},
+    "admin": {"queue", "domain", "conf", "exceptions", "models"},
     "endpoints": {"queue", "queue.taking_back", "metrics", "domain", "conf", "exceptions", "logs"},
     "metrics": {"queue", "signals", "domain", "conf", "exceptions", "logs"},
     "urls": {"endpoints"},
@@ -70,7 +70,9 @@ LAYERS: dict[str, set[str]] = {
     "apps": {"checks", "runserver", "stores.orm"},
     "asgi": {"queue", "conf"},
     "runserver": {"queue", "conf", "exceptions", "logs"},
-    "checks": {"carrying", "queue", "worker", "stores", "stores.orm", "domain", "conf", "exceptions"},
+    "checks": {
+        "queue", "queue.declaring", "worker", "carrying", "stores", "stores.orm", "domain", "conf", "exceptions",
+    },
     "management": {"worker", "queue", "domain", "conf", "exceptions", "logs"},
     "testing": {
         "queue", "queue.hooks", "worker", "handlers", "stores", "stores.orm", "notify", "domain", "conf", "exceptions",

@@ -3,6 +3,6 @@
 Those that read a database run only where Django is told which ones may be read: `check --database`, `migrate`, tests.
 """
 
-from . import code, databases, isolation, project, settings
+from . import code, databases, isolation, project, schedules, settings
 
-__all__ = ["code", "databases", "isolation", "project", "settings"]
+__all__ = ["code", "databases", "isolation", "project", "schedules", "settings"]

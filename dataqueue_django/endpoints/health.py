@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from ..domain.health import HealthStatus, as_json
-from ..queue.overseeing import MOST_SECONDS, MOST_WORKERS
+from ..queue.checking import MOST_SECONDS, MOST_WORKERS
 from .asking import Read, alias, asked, number, queue_of, whole_number
 from .guard import endpoint, is_trusted, sentence
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from ..conf import home_alias
@@ -30,13 +31,16 @@ SETTING_KEYS = ("job_type", "payload", "cron")
 logger = logging.getLogger("dataqueue_django.schedules")
 
 
-def declared(queue: QueueBase) -> list[CronSchedule]:
-    """Return the schedules that the code declares for a queue; raises ConfigurationError naming the wrong one."""
+def declared(queue: QueueBase, now: datetime) -> list[CronSchedule]:
+    """Return the schedules that the code declares for a queue, as they are made at `now`; reads no store.
+
+    Raises ConfigurationError naming the one that is wrong.
+    """
     found: dict[str, CronSchedule] = {}
     for name, said in _said(queue):
         if name in found:
             raise ConfigurationError(f"Two schedules are declared as {name!r}; give one of them its own name.")
-        found[name] = _made(queue, name, said)
+        found[name] = _made(queue, name, said, now)
     return list(found.values())
 
 
@@ -45,7 +49,7 @@ def declare(queue: QueueBase) -> int:
 
     What others do at the same time is theirs. A schedule of the same name that people have made stays theirs, too.
     """
-    made = declared(queue)
+    made = declared(queue, queue.store.now())
     kept = {one.schedule_name: one for one in queue.store.find(Kind.SCHEDULE)}
     changed = sum(_declare(queue, one, kept.get(one.schedule_name)) for one in made)
     names = {one.schedule_name for one in made}
@@ -84,7 +88,7 @@ def _said(queue: QueueBase) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield from queue.settings.schedules.items()
 
 
-def _made(queue: QueueBase, name: str, said: Mapping[str, Any]) -> CronSchedule:
+def _made(queue: QueueBase, name: str, said: Mapping[str, Any], now: datetime) -> CronSchedule:
     try:
         if not isinstance(said, Mapping):
             raise InvalidSchedule(f"It is {shown(said)}; expected a mapping with 'job_type' and 'cron' or 'every'.")
@@ -97,7 +101,7 @@ def _made(queue: QueueBase, name: str, said: Mapping[str, Any]) -> CronSchedule:
         told, options = split(said, "It")
         wanted = Wanted(cron_expression=cron, **told)
         payload = queue._payload_for(job_type, payload)
-        made = new_schedule(name, job_type, payload, options, wanted, now=queue.store.now())
+        made = new_schedule(name, job_type, payload, options, wanted, now=now)
         job_now(queue, made)
     except DataQueueError as why:
         raise ConfigurationError(f"The schedule {shown(name)} of {queue.alias!r} is declared wrongly: {why}") from None

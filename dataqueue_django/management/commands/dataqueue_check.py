@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from ...domain.health import HealthStatus, as_json
 from ...queue import JobQueue
-from ...queue.overseeing import MOST_SECONDS, MOST_WORKERS
+from ...queue.checking import MOST_SECONDS, MOST_WORKERS
 from ..base import QueueCommand
 from ..values import number, whole_number
 
