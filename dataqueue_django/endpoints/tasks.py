@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from .. import conf
 from ..domain.records import ENDED
 from ..queue import JobQueue
-from ..queue.cleaning import MOST_DAYS
+from ..queue.cleaning import BY_AGE, MOST_DAYS
 from ..queue.reclaiming import MOST_MINUTES
 from ..queue.taking_back import seconds_of_watching
 from .asking import Read, alias, asked, names, number, queue_of, seconds, text, whole_number, yes_or_no
@@ -114,13 +114,14 @@ def _cleanup(queue: JobQueue, given: Mapping[str, Any]) -> Facts:
     kept = queue.settings.retention
     days = given.get("daysToKeep")
     due = {"completed": days} if days is not None else {name: getattr(kept, name) for name in STATUSES}
-    events = kept.events if days is None else None
+    by_age = {name: getattr(kept, name) for name in BY_AGE} if days is None else {}
     try:
         for status, age in due.items():
             if age is not None:
                 queue.cleanup_old_jobs(age, statuses=(status,), on_batch=counting.of("deleted"))
-        if events is not None:
-            queue.cleanup_old_job_events(events, on_batch=counting.of("deletedEvents"))
+        for name, age in by_age.items():
+            if age is not None:
+                BY_AGE[name](queue, age, on_batch=counting.of(f"deleted{name.capitalize()}"))
     except _TimeIsUp:
         return {**counting.counts, "done": False}
     return {**counting.counts, "done": True}
@@ -134,7 +135,7 @@ class _Counting:
     """Counts what batches delete, and ends after the one in which the time is up."""
 
     def __init__(self, until: float) -> None:
-        self.counts = {"deleted": 0, "deletedEvents": 0}
+        self.counts = {"deleted": 0, **{f"deleted{name.capitalize()}": 0 for name in BY_AGE}}
         self._until = until
 
     def of(self, key: str) -> Callable[[int], None]:

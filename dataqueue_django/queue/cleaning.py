@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 from ..domain.asking import amount, ends_from, flag_from, page_limit
@@ -91,6 +91,14 @@ class Cleaning(QueueBase):
         if not flag_from("confirm_all", confirm_all) and not days:
             raise InvalidFilter("days_to_keep is 0, which deletes all that has ended; confirm_all=True confirms it.")
         return days
+
+
+BY_AGE: Mapping[str, Callable[..., int]] = {
+    "events": Cleaning.cleanup_old_job_events,
+    "logs": Cleaning.cleanup_old_job_logs,
+    "ticks": Cleaning.cleanup_old_cron_ticks,
+}
+"""What is deleted by its own age alone, by its name in RETENTION, and by which method."""
 
 
 def _in_batches(delete: Delete, batch_size: int, on_batch: OnBatch | None) -> int:

@@ -13,19 +13,13 @@ from ...conf import RetentionSettings
 from ...domain.records import ENDED
 from ...domain.retention import BATCH
 from ...queue import JobQueue
-from ...queue.cleaning import MOST_DAYS, OnBatch
+from ...queue.cleaning import BY_AGE, MOST_DAYS, OnBatch
 from ..base import QueueCommand, usage
 from ..interrupting import between_batches
 from ..progress import progress
 from ..values import number, some_of, whole_number
 
 STATUSES = tuple(field.name for field in fields(RetentionSettings) if field.name in ENDED)
-BY_AGE = {
-    "events": JobQueue.cleanup_old_job_events,
-    "logs": JobQueue.cleanup_old_job_logs,
-    "ticks": JobQueue.cleanup_old_cron_ticks,
-}
-"""What is deleted by its own age alone, and by which method."""
 
 
 class Command(QueueCommand):
