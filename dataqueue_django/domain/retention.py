@@ -20,10 +20,10 @@ AGAIN = timedelta(days=1)
 OVERLAP = timedelta(minutes=5)
 """A job is seen to have ended some time after it has: its transaction commits later. So each look goes back a bit."""
 
-QUICK, SLOW = 0.1, 0.25
+QUICK, SLOW = 0.1, 0.5
 """Seconds that a lot should take, so that nobody waits for its locks for longer than a moment."""
 
-BATCH, FIRST_LOT, LEAST_LOT = 1000, 100, 10
+BATCH, FIRST_LOT, LEAST_LOT = 1000, 100, 50
 """How many jobs, events, lines or ticks one transaction deletes: at most, at first and at least."""
 
 Days = Mapping[JobStatus, float | None]

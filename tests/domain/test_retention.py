@@ -90,6 +90,6 @@ def test_lots_grow_while_they_are_quick_and_full_and_shrink_when_they_are_slow()
     assert next_lot(800, 800, 0.01, 1000) == 1000
     assert next_lot(100, 99, 0.01, 1000) == 100
     assert next_lot(100, 100, 0.2, 1000) == 100
-    assert next_lot(100, 5, 0.3, 1000) == 50
+    assert next_lot(200, 5, 0.6, 1000) == 100
     assert next_lot(LEAST_LOT, 5, 9, 1000) == LEAST_LOT
     assert next_lot(3, 3, 9, 3) == 3

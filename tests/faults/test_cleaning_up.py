@@ -18,7 +18,7 @@ from tests.harness.fixtures import REAL
 from tests.harness.workers import wait_until
 
 pytestmark = REAL
-OLD, FRESH = 3000, 300
+OLD, FRESH = 1500, 300
 
 
 def test_lots_stay_small_while_the_queue_runs(

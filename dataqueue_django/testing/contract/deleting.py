@@ -130,7 +130,7 @@ class Deleting(Contract):
         self.write(ended, 2)
         self.write(going_on, 2)
         self.commit(complete(ended))
-        assert self.store.delete_logs(before=self.later(1)) == 2
+        assert self.store.delete_logs(before=self.later(2)) == 2
         assert self.store.logs(ended.job_id) == []
         assert len(self.store.logs(going_on.job_id)) == 2
         assert self.job(ended.job_id).status is JobStatus.COMPLETED
