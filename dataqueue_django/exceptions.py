@@ -6,7 +6,7 @@ Errors say in one sentence what was wrong, what was expected and, where a word w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
@@ -158,6 +158,13 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
         return ""
     near = difflib.get_close_matches(str.__str__(word)[:LONGEST_WORD], [str(one) for one in known], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def or_known(word: object, known: Collection[str], most: int = 10) -> str:
+    """Return which word was meant, or else which there are: the first so many."""
+    names = [str(one) for one in known]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return did_you_mean(word, names) or f" Known: {', '.join(names[:most]) or 'none'}{more}."
 
 
 def shown(value: object, limit: int = 80) -> str:

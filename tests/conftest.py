@@ -59,3 +59,14 @@ def second_postgres() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def forget_handlers() -> Iterator[None]:
+    """Forget the handlers that a test defined, so that the next may use the names again."""
+    from dataqueue_django.handlers import registry  # once Django is set up
+
+    known = set(registry.types())
+    yield
+    for added in set(registry.types()) - known:
+        registry.remove(added)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,17 +19,9 @@ from dataqueue_django.worker.options import ProcessorOptions
 from tests.app.carriers import Picky, request_id
 from tests.harness.fixtures import REAL
 
-pytestmark = REAL
+pytestmark = [REAL, pytest.mark.usefixtures("forget_handlers")]
 
 PATHS = ["tests.app.carriers.RequestId", "tests.app.carriers.Picky"]
-
-
-@pytest.fixture(autouse=True)
-def _forget_handlers() -> Iterator[None]:
-    known = set(registry.types())
-    yield
-    for added in set(registry.types()) - known:
-        registry.remove(added)
 
 
 @pytest.fixture

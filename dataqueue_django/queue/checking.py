@@ -14,6 +14,9 @@ from .statistics import Statistics
 RATED = timedelta(minutes=15)
 """The time over which the rate of failed jobs is taken."""
 
+SILENT = 300.0
+"""After so many seconds without a sign of those who count, what they have not counted is not known."""
+
 MOST_SECONDS, MOST_WORKERS = 366 * 86_400, 100_000
 
 
@@ -42,9 +45,15 @@ class Checking(Overseeing, Statistics):
             oldest_ready=max((backlog.waited for backlog in backlogs), default=None),
             workers=len(workers),
             unserved=sum(one.backlog.ready for one in unserved(backlogs, workers)),
-            failed_rate=None if limits.max_failed_rate is None else self.get_stats(RATED).failure_rate,
+            failed_rate=None if limits.max_failed_rate is None else self._failed_rate(),
         )
         return judge(facts, limits)
+
+    def _failed_rate(self) -> float | None:
+        """Which part of the jobs that ended lately failed: none where none ended, unknown where nobody counts."""
+        stats = self.get_stats(RATED)
+        is_counted = stats.silent_for is not None and stats.silent_for <= SILENT
+        return 0.0 if stats.failure_rate is None and is_counted else stats.failure_rate
 
 
 def _limits(oldest: float | timedelta | None, rate: float | None, workers: int | None) -> HealthLimits:

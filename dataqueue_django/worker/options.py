@@ -9,7 +9,7 @@ from typing import Any
 
 from ..conf import WorkerSettings
 from ..domain.options import name as checked_name
-from ..exceptions import ConfigurationError, InvalidJob, did_you_mean, shown
+from ..exceptions import ConfigurationError, InvalidJob, or_known, shown
 from ..handlers import Registry
 
 MOST_SLOTS, MOST_CLAIMED, MOST_JOBS = 10_000, 1_000, 1_000_000_000
@@ -76,7 +76,7 @@ def options_from(given: Mapping[str, Any], say: Say = str) -> ProcessorOptions:
         raise ConfigurationError("group_concurrency cannot be set: jobs have no groups in this version.")
     for option in given:
         if option not in GIVEN:
-            known = did_you_mean(option, GIVEN) or f" Known: {', '.join(GIVEN)}."
+            known = or_known(option, GIVEN, len(GIVEN))
             raise ConfigurationError(f"create_processor() got the unknown option {option!r}.{known}")
     on_error = given.get("on_error")
     if on_error is not None and not callable(on_error):
@@ -93,7 +93,7 @@ def check_job_types(wanted: Iterable[str], handlers: Registry, say: Say = str) -
     known = handlers.types()
     for job_type in wanted:
         if job_type not in known:
-            hint = did_you_mean(job_type, known) or f" Known: {', '.join(known) or 'none'}."
+            hint = or_known(job_type, known)
             raise ConfigurationError(f"{say('job_types')}: unknown job type {shown(job_type)}.{hint}")
 
 

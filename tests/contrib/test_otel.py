@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,21 +13,12 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from dataqueue_django import JobContext, Snooze, get_queue, job
 from dataqueue_django.contrib import otel
-from dataqueue_django.handlers import registry
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.harness.fixtures import REAL
 
-pytestmark = REAL
-
-
-@pytest.fixture(autouse=True)
-def _forget_handlers() -> Iterator[None]:
-    known = set(registry.types())
-    yield
-    for added in set(registry.types()) - known:
-        registry.remove(added)
+pytestmark = [REAL, pytest.mark.usefixtures("forget_handlers")]
 
 
 @pytest.fixture

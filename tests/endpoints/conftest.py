@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +10,6 @@ from django.http import HttpResponse
 from django.test import Client
 
 from dataqueue_django import get_queue
-from dataqueue_django.handlers import registry
 from dataqueue_django.queue import JobQueue
 from tests.variants import declared
 
@@ -20,12 +19,8 @@ Call = Callable[..., HttpResponse]
 
 
 @pytest.fixture(autouse=True)
-def _forget_handlers() -> Iterator[None]:
-    """Forget the handlers that a test defined."""
-    known = set(registry.types())
-    yield
-    for added in set(registry.types()) - known:
-        registry.remove(added)
+def _forget_handlers(forget_handlers: None) -> None:
+    """The next test may use the names again."""
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -458,14 +459,20 @@ def test_the_check_of_a_store_that_is_away(queue: JobQueue, monkeypatch: pytest.
 
 
 def test_the_check_says_when_it_cannot_tell(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataqueue_django.queue import overseeing
+    def told(rate: float | None, silent_for: float | None) -> None:
+        stats = SimpleNamespace(failure_rate=rate, silent_for=silent_for)
+        monkeypatch.setattr(JobQueue, "get_stats", lambda *_: stats)
 
-    monkeypatch.setattr(overseeing, "failed_rate", lambda queue, window: None)
+    told(None, None)
     assert checked("--max-failed-rate", "0.5") == (
         1,
         "Queue 'shop': unknown\nHow many jobs failed lately is not known.\n",
     )
-    monkeypatch.setattr(overseeing, "failed_rate", lambda queue, window: 0.6)
+    told(None, 20.0)
+    assert checked("--max-failed-rate", "0.5")[0] == 0, "nothing has ended, and somebody counts"
+    told(None, 2000.0)
+    assert checked("--max-failed-rate", "0.5")[0] == 1
+    told(0.6, 20.0)
     assert checked("--max-failed-rate", "0.5")[0] == 3
 
 

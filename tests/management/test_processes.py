@@ -229,7 +229,7 @@ def test_a_terminal_sees_a_bar(store: PortableStore) -> None:
     assert terminal.close() == 0
     assert "deleting cancelled" in terminal.text
     assert "rows" in terminal.text
-    assert "Deleted 0 completed and 30 cancelled jobs, 0 events." in terminal.text
+    assert "Deleted 0 completed and 30 cancelled jobs, 0 events, 0 logs, 0 ticks." in terminal.text
 
 
 @ON_ONE

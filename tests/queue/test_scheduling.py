@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,18 +33,12 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
-    known = set(registry.types())
-
+def _handlers(forget_handlers: None) -> None:
     @job("report", queue="reports", timeout=60)
     def report(day: str = "today") -> None: ...
 
     @job("other")
     def other(payload: Any) -> None: ...
-
-    yield
-    for added in set(registry.types()) - known:
-        registry.remove(added)
 
 
 def kept(queue: JobQueue, id: int) -> CronSchedule:

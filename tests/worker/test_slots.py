@@ -30,7 +30,7 @@ def run_of(number: int, *, is_async: bool = False, **fields: Any) -> Run:
     job = ClaimedJob(
         id=number, job_type="t", queue="q", payload=None, priority=0, attempts=1, max_attempts=3, claim_seq=1,
         run_at=NOW, created_at=NOW, timeout_ms=None, retry_delay_ms=None, retry_backoff="", retry_delay_max_ms=None,
-        crash_count=0, tags=(), group_id=None, locked_at=NOW, isolate=False,
+        crash_count=0, tags=(), group_id=None, locked_at=NOW, isolate=False, scheduled_for=None, context=None,
     )  # fmt: skip
     handler = make_handler(async_handler) if is_async else make_handler(lambda: None, job_type="t")
     signal = AbortSignal()

@@ -495,12 +495,12 @@ def test_who_was_overtaken_folds_nothing(queue: JobQueue, monkeypatch: pytest.Mo
 
 def test_a_round_of_upkeep_does_what_is_due(queue: JobQueue) -> None:
     add(queue, "stats.never")
-    upkeep = Upkeep(queue.store, settings_for(queue.alias))
+    upkeep = Upkeep(queue.store, settings_for(queue.alias), label="3")
     upkeep.round(me=3, unbroken_since=0.0)
     done = {duty.id: duty for duty in queue.store.find(Kind.DUTY)}
     assert {COUNTING, MEASURING, FOLDING} <= set(done)
     assert all(done[name].done_by == "3" and done[name].finished_at for name in (COUNTING, MEASURING, FOLDING))
-    upkeep.round(me=4, unbroken_since=0.0)
+    Upkeep(queue.store, settings_for(queue.alias), label="4").round(me=4, unbroken_since=0.0)
     assert {duty.done_by for duty in queue.store.find(Kind.DUTY)} == {"3"}, "it is not due again so soon"
     as_of = queue.get_stats().as_of
     assert as_of is not None

@@ -84,7 +84,7 @@ def test_overdue_tokens_are_closed_and_wake_who_waits_in_the_same_few_statements
         return ids
 
     def statements(expected: int) -> int:
-        make_due(store)
+        make_due(store, "expire_tokens")
         with CaptureQueriesContext(connections[any_alias]) as captured:
             assert upkeep.round(me=worker.id, unbroken_since=0.0) == expected
         return len(captured)

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from ...domain.records import CronSchedule
 from ...domain.schedules import condition, in_words
-from ...exceptions import did_you_mean
+from ...exceptions import or_known
 from ...queue import JobQueue
 from ..base import QueueCommand, usage
 from ..showing import printable, timestamp
@@ -99,7 +99,7 @@ def _schedule(queue: JobQueue, name: str) -> CronSchedule:
     found = queue.get_cron_job_by_name(name)
     if found is None:
         names = [schedule.schedule_name for schedule in queue.list_cron_jobs()]
-        hint = did_you_mean(name, names) or f" Known: {', '.join(names) or 'none'}."
+        hint = or_known(name, names)
         raise usage(f"There is no schedule {name!r}.{hint}")
     return found
 

@@ -153,7 +153,7 @@ class Scheduling(Contract):
         assert self.job(first).status is JobStatus.CANCELLED
         assert self.store.events(first)[-1].metadata == {"reason": "replaced by the next job of schedule hourly"}
         run = self.start(second, at=self.later(2))
-        self.fired(self.due_again(schedule), previous=self.job(second))
+        self.fired(self.due_again(schedule, 2), previous=self.job(second))
         assert self.job(second).status is JobStatus.PROCESSING
         [request] = self.store.cancel_requests([second])
         assert (request.claim_seq, request.actor) == (run.claim_seq, "dataqueue")
