@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +26,7 @@ from dataqueue_django.exceptions import ConfigurationError, InvalidJob
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker import cancelling
 from dataqueue_django.worker.heart import Heart
+from dataqueue_django.worker.isolation import hunting
 from dataqueue_django.worker.isolation.wire import ENCODER, from_job, to_job
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
@@ -294,3 +298,14 @@ def test_a_job_arrives_as_it_was_sent(plain: JobQueue, tick: datetime | None) ->
     [claimed] = plain.store.claim(Claim(limit=1, worker_id=worker.id, locked_by="w"))
     sent = replace(claimed, scheduled_for=tick, context={"request": "r1"})
     assert to_job(json.loads(ENCODER.encode(from_job(sent)))) == sent
+
+
+def test_what_just_starts_and_shows_no_environment_is_found_by_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = f"{os.getpid()}.test"
+    started = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, hunting.MARK: mark}
+    )
+    look, blind = hunting._marked, [True]
+    monkeypatch.setattr(hunting, "_marked", lambda given: set() if blind and blind.pop() else look(given))
+    assert hunting.kill_all(mark)
+    assert started.wait(10) == -signal.SIGKILL

@@ -23,21 +23,25 @@ PATIENCE = 2.0
 
 LOOK_EVERY = 0.01
 
+ENOUGH = 2
+"""Looks in a row that find nothing, after which nothing is there."""
+
 
 def kill_all(mark: str, roots: Iterable[int] = (), *, within: float = PATIENCE) -> bool:
     """Kill the processes of these ids, all that they started, and all whose mark begins with `mark`.
 
-    Never the caller itself. It is looked again until nothing is found, since what is being killed may start more.
-    Returns whether nothing was left in time.
+    Never the caller itself. It is looked again until twice nothing is found: what is being killed may start more, and
+    what just starts shows no environment for a moment. Returns whether nothing was left in time.
     """
-    until, known = time.monotonic() + within, set(roots)
+    until, known, quiet = time.monotonic() + within, set(roots), 0
     while True:
         found = _descendants(known) | _marked(mark)
         found.discard(os.getpid())
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        if not found or time.monotonic() > until:
+        quiet = 0 if found else quiet + 1
+        if quiet == ENOUGH or time.monotonic() > until:
             return not found
         known = found
         time.sleep(LOOK_EVERY)
