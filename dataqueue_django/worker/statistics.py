@@ -25,6 +25,9 @@ from ..stores.base import chunks
 LOT = 20_000
 """Ids of events that one statement looks at."""
 
+OLDEST = 1_000_000
+"""Ids of events that are counted, at most, where nobody has counted before."""
+
 MOST_ROWS = 1000
 SECONDS = 0.5
 """The longest one round of a duty takes; the rest waits for the next."""
@@ -57,7 +60,8 @@ def count_events(store: Store, memory: JSON) -> Did:
     An id is counted one round after it was the highest to be seen, so that lower ones have until then to be committed.
     """
     head = store.last_event_id()
-    counted, upto = (memory["counted"], memory["head"]) if memory else (0, 0)
+    begin = max(0, head - OLDEST)
+    counted, upto = (memory["counted"], memory["head"]) if memory else (begin, begin)
     until, events = time.monotonic() + SECONDS, 0
     while counted < upto and time.monotonic() < until:
         end = min(counted + LOT, upto)

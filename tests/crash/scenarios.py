@@ -609,9 +609,11 @@ def _once(queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
 
 
 def _replaced(_queue: str, jobs: list[Job], snapshot: Snapshot) -> None:
-    """One schedule skipped its tick, the job of the other took the place of what was there, in the calm at latest."""
-    statuses = [job.status for job in jobs]
-    assert statuses == [JobStatus.CANCELLED, JobStatus.COMPLETED], snapshot.describe(job.id for job in jobs)
+    """The job of one schedule took the place of what was there; the other skipped its tick, unless it came later."""
+    first, *others = [job.status for job in jobs]
+    assert first is JobStatus.CANCELLED, snapshot.describe(job.id for job in jobs)
+    assert set(others) == {JobStatus.COMPLETED}, snapshot.describe(job.id for job in jobs)
+    assert len(others) <= 2
 
 
 def _scheduling(trial: Trial) -> None:

@@ -66,6 +66,7 @@ def test_an_answer_lost_at_any_statement_changes_nothing(
     trials: Counter[str] = Counter()
     ledger = Ledger(fork_server.ledger)
     hang_up(alias)
+    _survey(fork_server, START_UP)  # what the first worker of a database does, and no other, is nothing to lose
     for number, trap in enumerate(_traps(fork_server, name, chance)):
         queue, point = f"trial {number}", trap.point
         answer = fork_server.run("lost_answer", name=name, queue=queue, traps=[trap.to_json()])
