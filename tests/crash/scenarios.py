@@ -26,11 +26,13 @@ from dataqueue_django.domain.records import (
     Job,
     JobStatus,
     Kind,
+    Resolution,
     StepKind,
     TickOutcome,
     Token,
     Worker,
 )
+from dataqueue_django.domain.statistics import FOUND_IN_EVENTS
 from dataqueue_django.domain.tokens import new_token
 from dataqueue_django.domain.transitions import Execution, Fault, fail, release, write_progress
 from dataqueue_django.models import CronSchedule as ScheduleRow
@@ -546,6 +548,11 @@ def _housekeeping(trial: Trial) -> None:
     assert store.count(JobFilter(queues=(trial.queue,)))[()] == 3
     store.count(by=("status",))
     store.backlogs()
+    head = store.last_event_id()
+    store.count_events(FOUND_IN_EVENTS, after=max(0, head - 10), upto=head)
+    store.stats(Resolution.MINUTE, since=now - HOUR, until=now)
+    store.stats_written_at(Resolution.MINUTE)
+    store.gauges(since=now - HOUR)
     store.fetch(Kind.TOKEN, made.id)
     store.delete(gone)
     store.delete([kept])
