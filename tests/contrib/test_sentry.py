@@ -7,25 +7,18 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from django.db import connections
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from dataqueue_django import get_queue, job
-from dataqueue_django.handlers import registry
 from dataqueue_django.queue import JobQueue
 from dataqueue_django.worker.loop import WorkerLoop
 from dataqueue_django.worker.options import ProcessorOptions
 from tests.harness.fixtures import REAL
+from tests.variants import SQLITE
 
-pytestmark = REAL
-
-
-@pytest.fixture(autouse=True)
-def _forget_handlers() -> Iterator[None]:
-    known = set(registry.types())
-    yield
-    for added in set(registry.types()) - known:
-        registry.remove(added)
+pytestmark = [REAL, pytest.mark.usefixtures("forget_handlers")]
 
 
 class Caught(Transport):
@@ -87,3 +80,14 @@ def test_what_a_handler_sends_itself_has_the_job_and_the_next_one_has_its_own(
     WorkerLoop(queue, ProcessorOptions(burst=True, concurrency=1)).run()
     sentry_sdk.capture_message("outside")
     assert [str(event.get("tags", {}).get("job.id")) for event in sent] == [*map(str, ids), "None"]
+
+
+def test_sqlite_takes_the_write_lock_at_once_beside_it_as_well(sent: list[dict[str, Any]]) -> None:
+    """It asks each connection for its parameters, and Django sets a connection's mode whenever these are asked for."""
+    connection = connections[SQLITE]
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    connection.get_connection_params()
+    assert connection.transaction_mode == "IMMEDIATE"  # type: ignore[attr-defined]
+    assert not sent

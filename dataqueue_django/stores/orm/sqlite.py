@@ -157,6 +157,9 @@ def _prepare(connection: BaseDatabaseWrapper, **_: Any) -> None:
     chosen = connection.settings_dict.get("OPTIONS", {})
     if "transaction_mode" not in chosen:
         connection.transaction_mode = TRANSACTION_MODE  # type: ignore[attr-defined]
+        # And in its settings: whoever asks for its parameters, as Sentry does at each query, sets the mode from them.
+        mine = {**chosen, "transaction_mode": TRANSACTION_MODE}
+        connection.settings_dict = {**connection.settings_dict, "OPTIONS": mine}
     if "timeout" not in chosen and "init_command" not in chosen:
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
