@@ -298,6 +298,12 @@ def pause(schedule_id: int, *, actor: str = "", reason: str = "") -> Alternative
     )
 
 
+def give_up(schedule: CronSchedule, reason: str) -> Alternatives:
+    """Pause a schedule, as it was seen, that cannot fire."""
+    [change] = pause(schedule.id, actor=BY_ITSELF, reason=reason)
+    return (replace(change, guard={**change.guard, "updated_at": (schedule.updated_at,)}),)
+
+
 def resume(schedule: CronSchedule, *, now: datetime) -> Alternatives:
     """Let a paused schedule fire again, from its next tick on: what was due meanwhile stays undone."""
     [change] = change_to(schedule, {**ACTIVE_AGAIN, "status": ScheduleStatus.ACTIVE}, now=now)

@@ -163,10 +163,14 @@ class Scheduling(QueueBase):
         """Add the jobs of all ticks that are due and return how many were added (DataQueue "enqueueDueCronJobs").
 
         Running workers and `Processor.start` do this by themselves; any number may at once, each tick is fired once.
-        Schedules that the code declares are stored first.
+        Schedules that the code declares are stored first. Raises ConfigurationError for one that is declared wrongly,
+        once all that is due has been added.
         """
-        self.declare_cron_jobs()
-        return enqueue_due(self)
+        try:
+            self.declare_cron_jobs()
+        finally:
+            added = enqueue_due(self)
+        return added
 
     def declare_cron_jobs(self) -> int:
         """Store what the code declares: add new schedules, change others, pause those it no longer has.

@@ -10,8 +10,8 @@ from functools import partial
 
 from ..announcing import Announce, announcer
 from ..domain.changes import Alternatives
-from ..domain.records import CronSchedule, EventType, Job, JobStatus, NewJob, Overlap
-from ..domain.schedules import BY_ITSELF, fire, job_of, job_options, pause, run_now, timing_of
+from ..domain.records import CronSchedule, EventType, Job, NewJob, Overlap
+from ..domain.schedules import fire, give_up, job_of, job_options, run_now, timing_of
 from ..domain.scheduling import Advance, advance
 from ..exceptions import DataQueueError
 from .base import QueueBase, tell_of
@@ -77,7 +77,7 @@ def _next_step(queue: QueueBase, schedule: CronSchedule) -> tuple[Advance | None
         return step, None if step.tick is None else _job(queue, schedule, step.tick)
     except DataQueueError as why:
         logger.error("schedule %s is paused: %s", schedule.schedule_name, why)
-        queue.store.commit([pause(schedule.id, actor=BY_ITSELF, reason=str(why))], wait=False)
+        queue.store.commit([give_up(schedule, str(why))], wait=False)
         return None, None
 
 
@@ -103,15 +103,14 @@ def _commit(
     [answer] = queue.store.commit([item], wait=False)
     if job is not None and answer.spawned is not None:
         tell_of(queue, [(answer.spawned, job)], announce)
-        if previous is not None:
-            _tell_of_replaced(queue, previous, announce)
+        replacing = item[answer.choice or 0].then
+        if previous is not None and replacing:
+            _tell_of_replaced(queue, previous, replacing[0].event, announce)
     return answer.applied, answer.spawned
 
 
-def _tell_of_replaced(queue: QueueBase, previous: Job, announce: Announce) -> None:
-    if previous.status is JobStatus.PROCESSING:
+def _tell_of_replaced(queue: QueueBase, previous: Job, event: EventType | None, announce: Announce) -> None:
+    if event is EventType.CANCEL_REQUESTED:
         queue.store.on_commit(partial(see_to, queue.store, previous.id, previous.claim_seq))
-        event = EventType.CANCEL_REQUESTED
-    else:
-        event = EventType.CANCELLED
-    announce(event, job_id=previous.id, job_type=previous.job_type, queue=previous.queue)
+    if event is not None:
+        announce(event, job_id=previous.id, job_type=previous.job_type, queue=previous.queue)

@@ -484,6 +484,18 @@ def test_declared_wrongly(queue: JobQueue, declaring: Callable[[dict[str, Any]],
     assert queue.list_cron_jobs() == []
 
 
+def test_what_is_declared_wrongly_keeps_nothing_else_from_firing(
+    queue: JobQueue, declaring: Callable[[dict[str, Any]], int]
+) -> None:
+    id = queue.add_cron_job("hourly", None, "report", every=HOUR)
+    due(queue, id)
+    with pytest.raises(ConfigurationError):
+        declaring({"nightly": {"job_type": "report"}})
+    with pytest.raises(ConfigurationError, match="'nightly'"):
+        queue.enqueue_due_cron_jobs()
+    assert kept(queue, id).runs == 1
+
+
 def test_schedules_on_jobs(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     @job("digest", cron="* * * * *", timezone="Europe/Berlin", catch_up="none", queue="nightly")
     def digest(day: str = "today") -> None: ...
