@@ -90,4 +90,5 @@ def test_sqlite_takes_the_write_lock_at_once_beside_it_as_well(sent: list[dict[s
         cursor.execute("SELECT 1")
     connection.get_connection_params()
     assert connection.transaction_mode == "IMMEDIATE"  # type: ignore[attr-defined]
+    assert connection.settings_dict is connections.settings[SQLITE]  # a parallel test's database is named there
     assert not sent

@@ -158,8 +158,8 @@ def _prepare(connection: BaseDatabaseWrapper, **_: Any) -> None:
     if "transaction_mode" not in chosen:
         connection.transaction_mode = TRANSACTION_MODE  # type: ignore[attr-defined]
         # And in its settings: whoever asks for its parameters, as Sentry does at each query, sets the mode from them.
-        mine = {**chosen, "transaction_mode": TRANSACTION_MODE}
-        connection.settings_dict = {**connection.settings_dict, "OPTIONS": mine}
+        # In place: all threads' connections share them, and Django's parallel tests rename the database there.
+        connection.settings_dict["OPTIONS"] = {**chosen, "transaction_mode": TRANSACTION_MODE}
     if "timeout" not in chosen and "init_command" not in chosen:
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
