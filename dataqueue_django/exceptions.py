@@ -40,6 +40,14 @@ class PayloadTooLarge(InvalidPayload):
     """A payload is larger than the limit."""
 
 
+class GroupFull(DataQueueError):
+    """As many jobs of a group wait as may: nothing was added."""
+
+
+class InvalidControl(DataQueueError, ValueError):
+    """A pause, a limit or a queue that cannot be as described."""
+
+
 class InvalidOutput(DataQueueError, ValueError):
     """A handler returned or set something that is not portable JSON."""
 
@@ -146,6 +154,17 @@ class Snooze(Exception):
     def __init__(self, delay: float | timedelta, message: str = "") -> None:
         super().__init__(message or f"snoozed ({delay})")
         self.delay = delay
+
+
+class RateLimited(Snooze):
+    """Raised by a handler: somebody allows no more for now; run again after `retry_after` (seconds or timedelta).
+
+    No attempt is used up. Where limits of rates are over the job, nothing begins under them until then.
+    """
+
+    def __init__(self, retry_after: float | timedelta, message: str = "") -> None:
+        super().__init__(retry_after, message or f"rate limited ({retry_after})")
+        self.retry_after = retry_after
 
 
 LONGEST_WORD = 200

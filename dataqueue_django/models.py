@@ -18,8 +18,9 @@ def _word(length: int = 16, **options: object) -> models.CharField[str, str]:
 class Job(models.Model):
     """A job; see `domain.records.Job` for what the fields mean.
 
-    `stage` is the store's own mark, seen by no other layer: "later", "claimable" or "parked" while `ready_at` is set,
-    NULL otherwise. Each has its partial index, so that only rows that can be claimed now stand in the claim index.
+    `stage` is the store's own mark, seen by no other layer: "later" or "claimable" while `ready_at` is set, NULL
+    otherwise. Each has its partial indexes, so that only rows that are due stand in those that claims read: jobs of a
+    group in one, in which groups take turns, all others in two.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -83,6 +84,9 @@ class Job(models.Model):
     wait_token_id = _word(64, null=True)
     paused_at = models.DateTimeField(null=True)
     paused_by = _word(255, null=True)
+    pause_reason = models.TextField(null=True)
+    paused_until = models.DateTimeField(null=True)
+    held_ready_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     cron_schedule_id = models.BigIntegerField(null=True)
@@ -96,19 +100,24 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(
                 fields=["queue", "-priority", "position", "ready_at", "id"],
-                condition=Q(stage="claimable"),
+                condition=Q(stage="claimable", group_id__isnull=True),
                 name="dataqueue_job_claimable",
             ),
             models.Index(
                 fields=["queue", "job_type", "-priority", "position", "ready_at", "id"],
-                condition=Q(stage="claimable"),
+                condition=Q(stage="claimable", group_id__isnull=True),
                 name="dataqueue_job_lane",
             ),
             models.Index(fields=["ready_at", "id"], condition=Q(stage="later"), name="dataqueue_job_later"),
             models.Index(
-                fields=["queue", "job_type", "group_id", "id"],
-                condition=Q(stage="parked"),
-                name="dataqueue_job_parked",
+                fields=["queue", "job_type", "group_id", "-priority", "position", "ready_at", "id"],
+                condition=Q(stage="claimable", group_id__isnull=False),
+                name="dataqueue_job_turn",
+            ),
+            models.Index(
+                fields=["group_id", "queue", "job_type", "status"],
+                condition=Q(group_id__isnull=False, finished_at__isnull=True),
+                name="dataqueue_job_group",
             ),
             models.Index(
                 fields=["queue", "id"],
@@ -411,12 +420,90 @@ class Duty(models.Model):
         return self.id
 
 
-class RateBucket(models.Model):
-    """The permits left in one rate bucket at a moment."""
+class Queue(models.Model):
+    """A queue that was declared; see `domain.records.Queue`."""
 
-    key = _word(255, primary_key=True)
-    tokens = models.FloatField()
+    id = _word(128, primary_key=True)
+    description = models.TextField(db_default="", default="", blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "queue"
+        verbose_name_plural = "queues"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Pause(models.Model):
+    """That jobs of a scope are not claimed; see `domain.records.Pause`."""
+
+    id = models.TextField(primary_key=True)
+    queue = _word(128, db_default="", default="", blank=True)
+    job_type = _word(128, db_default="", default="", blank=True)
+    reason = models.TextField(db_default="", default="", blank=True)
+    actor = _word(255, db_default="", default="", blank=True)
+    until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "pause"
+        verbose_name_plural = "pauses"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Limit(models.Model):
+    """How many jobs of a scope may run, begin or wait; see `domain.records.Limit`."""
+
+    id = models.TextField(primary_key=True)
+    queue = _word(128, db_default="", default="", blank=True)
+    job_type = _word(128, db_default="", default="", blank=True)
+    per_group = models.BooleanField(db_default=False, default=False)
+    group_id = _word(255, null=True, blank=True)
+    concurrency = models.IntegerField(null=True, blank=True)
+    rate = models.IntegerField(null=True, blank=True)
+    per_ms = models.BigIntegerField(null=True, blank=True)
+    burst = models.IntegerField(null=True, blank=True)
+    max_size = models.IntegerField(null=True, blank=True)
+    actor = _word(255, db_default="", default="", blank=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "limit"
+        verbose_name_plural = "limits"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class ControlStamp(models.Model):
+    """One row, changed with each change of pauses and limits, by which a claim knows that it has not missed one."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    stamp = _word(32)
+
+    class Meta:
+        verbose_name = "stamp of controls"
+        verbose_name_plural = "stamps of controls"
+
+    def __str__(self) -> str:
+        return self.stamp
+
+
+class RateBucket(models.Model):
+    """How a rate or a limit stands; its row is also what claims under a limit lock, one after the other.
+
+    `begun` are [time, number] of what began lately, where a sliding window counts it.
+    """
+
+    key = models.TextField(primary_key=True)
+    tokens = models.FloatField(db_default=0.0, default=0.0)
     at = models.DateTimeField()
+    begun = models.JSONField(null=True)
+    closed_until = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = "rate bucket"
@@ -424,6 +511,20 @@ class RateBucket(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Turn(models.Model):
+    """The group of a queue and job type whose turn was last; see `domain.admission`."""
+
+    id = models.TextField(primary_key=True)
+    group_id = _word(255)
+
+    class Meta:
+        verbose_name = "turn"
+        verbose_name_plural = "turns"
+
+    def __str__(self) -> str:
+        return self.id
 
 
 class QueueStat(models.Model):

@@ -43,6 +43,8 @@ class Verb(StrEnum):
     PARK = "park"
     WAKE = "wake"
     PROLONG = "prolong"
+    PAUSE = "pause"
+    RESUME = "resume"
     RECORD = "record"
     CLOSE = "close"
     BEAT = "beat"
@@ -111,7 +113,20 @@ class AtLeast:
         return max(int(current) if self.value is None else self.value, int(fields[self.other]) + self.more)
 
 
-RELATIVE = (After, Add, Append, FieldOf, AtLeast)
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """A time, but not before the one in the field `other`; None where that field has none."""
+
+    other: str
+    value: datetime | After
+
+    def resolve(self, current: Any, fields: Mapping[str, Any], now: datetime) -> datetime | None:
+        """Return the later time."""
+        value = self.value.resolve(current, fields, now) if isinstance(self.value, After) else self.value
+        return None if fields[self.other] is None else max(value, fields[self.other])
+
+
+RELATIVE = (After, Add, Append, FieldOf, AtLeast, NotBefore)
 """Values that a store resolves against the record and its own clock."""
 
 
@@ -276,6 +291,8 @@ def columns_of(change: Change) -> set[str]:
             names.add(name)
         elif isinstance(value, FieldOf):
             names.add(value.name)
+        elif isinstance(value, NotBefore):
+            names.add(value.other)
         elif isinstance(value, AtLeast):
             names |= {name, value.other}
     return names

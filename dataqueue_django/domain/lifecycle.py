@@ -183,13 +183,18 @@ def state_of(job: Job | None, now: datetime) -> State:
         return State.RETRYING if job.will_retry else State.FAILED
     if job.status is not JobStatus.PENDING:
         return State(job.status.value)
-    if job.paused_at is not None:
+    if is_paused(job, now):
         return State.PAUSED
     if job.open_dependencies > 0:
         return State.BLOCKED
     if job.ready_at is not None and job.ready_at > now:
         return State.DELAYED
     return State.READY
+
+
+def is_paused(job: Job, now: datetime) -> bool:
+    """Return whether somebody has paused a job and that has not ended."""
+    return job.paused_at is not None and (job.paused_until is None or job.paused_until > now)
 
 
 REFUSALS = frozenset({Cell.NOTHING, Cell.REFUSED, Cell.NOT_FOUND, Cell.LOST})

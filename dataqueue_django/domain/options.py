@@ -29,6 +29,7 @@ class JobOptions:
     `timeout`, `retry_delay` and `retry_delay_max` are seconds or timedelta. `retry_backoff` is "exponential", "linear"
     or "fixed"; True and False mean exponential and fixed. With `isolate` the handler runs in a process of its own,
     which is killed at the timeout; `force_kill_on_timeout` (DataQueue's name for it) requires that there is one.
+    Jobs of one `group_id` (a customer, a host) take turns with those of other groups, and limits may hold for each.
     """
 
     queue: str | None = None
@@ -43,6 +44,7 @@ class JobOptions:
     retry_delay_max: float | timedelta | None = None
     tags: Iterable[str] | None = None
     idempotency_key: str | None = None
+    group_id: str | None = None
 
     def over(self, weaker: JobOptions) -> JobOptions:
         """Return these options, each one that is None taken from `weaker`."""
@@ -92,6 +94,7 @@ def new_job(job_type: str, payload: JSON, options: JobOptions, *, now: datetime 
         retry_delay_max_ms=millis("retry_delay_max", options.retry_delay_max),
         tags=tag_list(options.tags),
         idempotency_key=key("idempotency_key", options.idempotency_key),
+        group_id=key("group_id", options.group_id),
     )
 
 

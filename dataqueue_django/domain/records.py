@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +22,9 @@ class JobStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""The `ready_at` of a failed job that will be retried, while it is paused without an end."""
 
 ENDED = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED})
 """The statuses in which a job without a `ready_at` is over."""
@@ -74,6 +77,9 @@ class Kind(StrEnum):
     WORKER = "worker"
     TOKEN = "token"
     SCHEDULE = "schedule"
+    QUEUE = "queue"
+    PAUSE = "pause"
+    LIMIT = "limit"
     JOB = "job"
     CANCEL = "cancel"
 
@@ -250,6 +256,9 @@ class Job:
     wait_token_id: str | None = None
     paused_at: datetime | None = None
     paused_by: str | None = None
+    pause_reason: str | None = None
+    paused_until: datetime | None = None
+    held_ready_at: datetime | None = None
     expires_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     cron_schedule_id: int | None = None
@@ -258,8 +267,8 @@ class Job:
 
     @property
     def next_attempt_at(self) -> datetime | None:
-        """When a failed job will be tried again by itself; None when it will not."""
-        return self.ready_at if self.status == JobStatus.FAILED else None
+        """When a failed job will be tried again by itself; None when it will not, or is paused until it is resumed."""
+        return self.ready_at if self.will_retry and self.ready_at != FOREVER else None
 
     @property
     def completed_at(self) -> datetime | None:
@@ -269,7 +278,7 @@ class Job:
     @property
     def will_retry(self) -> bool:
         """Whether the job has failed and will be tried again by itself."""
-        return self.next_attempt_at is not None
+        return self.status == JobStatus.FAILED and self.ready_at is not None
 
     @property
     def is_terminal(self) -> bool:
@@ -450,6 +459,75 @@ class CronTick:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """A queue that was declared, whether or not a job was ever in it; its id is its name."""
+
+    id: str
+    description: str = ""
+    created_at: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """That no worker takes jobs of a queue, a job type, a type within a queue, or any. An empty name means any.
+
+    It ends at `until`, if that is given, and when it is removed. Jobs that run go on.
+    """
+
+    id: str
+    queue: str = ""
+    job_type: str = ""
+    reason: str = ""
+    actor: str = ""
+    until: datetime | None = None
+    created_at: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """How many jobs of a scope run at once, how many begin in some time, and how many may wait.
+
+    The scope is a queue, a job type, both, or everything: an empty name means any. With `per_group` it holds for each
+    group of its jobs by itself, with `group_id` for that group alone, in the place of the one for each.
+
+    At most `concurrency` jobs run at once. At most `rate` begin within any `per_ms`; with `burst`, as many may begin at
+    once, and permits come back evenly. No job is added where `max_size` jobs of its group wait.
+    """
+
+    id: str
+    queue: str = ""
+    job_type: str = ""
+    per_group: bool = False
+    group_id: str | None = None
+    concurrency: int | None = None
+    rate: int | None = None
+    per_ms: int | None = None
+    burst: int | None = None
+    max_size: int | None = None
+    actor: str = ""
+    created_at: Any = None
+    updated_at: Any = None
+
+    @property
+    def is_of_groups(self) -> bool:
+        """Whether it holds for groups and not for all jobs of its scope."""
+        return self.per_group or self.group_id is not None
+
+    @property
+    def per(self) -> timedelta | None:
+        """The time that `rate` is about."""
+        return None if self.per_ms is None else timedelta(milliseconds=self.per_ms)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupCounts:
+    """How many jobs of a group wait to run, now or later, and how many run."""
+
+    waiting: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Duty:
     """Something that workers do for all, once in a while: its id is its name.
 
@@ -544,7 +622,8 @@ class Claim:
     """What a worker asks for. Empty `queues`, `job_types` and `ids` mean any.
 
     `crashed` False takes only jobs that never took a worker process down with them; True takes only those that did,
-    so that a worker can run them alone.
+    so that a worker can run them alone. No group may have more than `group_concurrency` jobs running, here or anywhere
+    else, for another to be claimed (Conveyor "groupConcurrency"); of `exclude_groups` none are.
     """
 
     limit: int
@@ -556,3 +635,5 @@ class Claim:
     exclude_job_types: tuple[str, ...] = ()
     ids: tuple[int, ...] = field(default=())
     crashed: bool | None = False
+    exclude_groups: tuple[str, ...] = ()
+    group_concurrency: int | None = None

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from ..exceptions import InvalidEdit, InvalidJob, did_you_mean, shown
-from .changes import PRESENT, Add, After, Alternatives, AtLeast, Change, Guard, Need, Verb
+from .changes import PRESENT, Add, After, Alternatives, AtLeast, Change, Guard, Need, NotBefore, Verb
 from .options import INT32, MAX_ATTEMPTS, backoff_word, millis, moment, tag_list, whole
+from .pausing import NOT_PAUSED, UNPAUSED
 from .records import CancelRequest, EventType, Job, JobStatus, Kind
 
 NOT_STARTED = (JobStatus.PENDING,)
@@ -104,8 +105,7 @@ def retry(job_id: int, *, actor: str = "") -> Alternatives:
         "last_retried_at": After(),
         "updated_at": After(),
         "finished_at": None,
-        "paused_at": None,
-        "paused_by": None,
+        **NOT_PAUSED,
     }
     guard = {"status": (JobStatus.FAILED, JobStatus.CANCELLED)}
     return (
@@ -143,7 +143,14 @@ def edit(job_id: int, fields: Mapping[str, Any], *, actor: str = "", still: Guar
 
     if "run_at" not in values:
         return (change(guard, values),)
-    return (change({**guard, "paused_at": (None,), "open_dependencies": (0,)}, claimable), change(guard, values))
+    run_at = values["run_at"]
+    held = {**values, "held_ready_at": run_at, "ready_at": NotBefore("paused_until", run_at)}
+    unblocked = {**guard, "open_dependencies": (0,)}
+    return (
+        *(change({**unblocked, **unpaused}, claimable) for unpaused in UNPAUSED),
+        change(unblocked, held),
+        change(guard, values),
+    )
 
 
 EDITABLE = (

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from ..exceptions import InvalidAnswer, InvalidPayload, InvalidToken, PayloadTooLarge, shown
-from .changes import AHEAD, After, Alternatives, Change, Verb
+from .changes import AHEAD, After, Alternatives, Change, FieldOf, Guard, Verb
 from .filters import JobFilter
 from .options import plain, tag_list
+from .pausing import UNPAUSED
 from .portable import is_plain_text, portable
 from .records import JSON, EventType, JobStatus, Kind, Token, TokenStatus
 from .waits import token_seconds
@@ -95,17 +96,19 @@ def wake(job_id: int, id: str) -> Alternatives:
     """Make a job ready that waits for a token; one that was paused meanwhile stays paused."""
     fields = {"status": JobStatus.PENDING, "resuming": True, "wait_token_id": None, "updated_at": After()}
 
-    def change(paused: Any, ready: Any) -> Change:
+    def change(paused: Guard, ready: Mapping[str, Any]) -> Change:
         return Change(
             verb=Verb.WAKE,
             id=job_id,
             guard={"status": (JobStatus.WAITING,), "wait_token_id": (id,), **paused},
-            set={**fields, "ready_at": ready},
+            set={**fields, **ready},
             event=EventType.RESUMED,
             metadata={"waitTokenId": id},
         )
 
-    return change({"paused_at": (None,)}, After()), change({}, None)
+    now = {"ready_at": After()}
+    held = {"ready_at": FieldOf("paused_until"), "held_ready_at": After()}
+    return (*(change(unpaused, now) for unpaused in UNPAUSED), change({}, held))
 
 
 def all_awake(id: str) -> Alternatives:

@@ -13,6 +13,31 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="CancelRequest",
+            fields=[
+                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("claim_seq", models.BigIntegerField()),
+                ("created_at", models.DateTimeField()),
+                ("actor", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("reason", models.TextField(blank=True, db_default="", default="")),
+            ],
+            options={
+                "verbose_name": "cancel request",
+                "verbose_name_plural": "cancel requests",
+            },
+        ),
+        migrations.CreateModel(
+            name="ControlStamp",
+            fields=[
+                ("id", models.SmallIntegerField(primary_key=True, serialize=False)),
+                ("stamp", models.CharField(max_length=32)),
+            ],
+            options={
+                "verbose_name": "stamp of controls",
+                "verbose_name_plural": "stamps of controls",
+            },
+        ),
+        migrations.CreateModel(
             name="Duty",
             fields=[
                 ("id", models.CharField(max_length=64, primary_key=True, serialize=False)),
@@ -27,6 +52,104 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "duty",
                 "verbose_name_plural": "duties",
+            },
+        ),
+        migrations.CreateModel(
+            name="Limit",
+            fields=[
+                ("id", models.TextField(primary_key=True, serialize=False)),
+                ("queue", models.CharField(blank=True, db_default="", default="", max_length=128)),
+                ("job_type", models.CharField(blank=True, db_default="", default="", max_length=128)),
+                ("per_group", models.BooleanField(db_default=False, default=False)),
+                ("group_id", models.CharField(blank=True, max_length=255, null=True)),
+                ("concurrency", models.IntegerField(blank=True, null=True)),
+                ("rate", models.IntegerField(blank=True, null=True)),
+                ("per_ms", models.BigIntegerField(blank=True, null=True)),
+                ("burst", models.IntegerField(blank=True, null=True)),
+                ("max_size", models.IntegerField(blank=True, null=True)),
+                ("actor", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("created_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "limit",
+                "verbose_name_plural": "limits",
+            },
+        ),
+        migrations.CreateModel(
+            name="Pause",
+            fields=[
+                ("id", models.TextField(primary_key=True, serialize=False)),
+                ("queue", models.CharField(blank=True, db_default="", default="", max_length=128)),
+                ("job_type", models.CharField(blank=True, db_default="", default="", max_length=128)),
+                ("reason", models.TextField(blank=True, db_default="", default="")),
+                ("actor", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("until", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "pause",
+                "verbose_name_plural": "pauses",
+            },
+        ),
+        migrations.CreateModel(
+            name="Queue",
+            fields=[
+                ("id", models.CharField(max_length=128, primary_key=True, serialize=False)),
+                ("description", models.TextField(blank=True, db_default="", default="")),
+                ("created_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "queue",
+                "verbose_name_plural": "queues",
+            },
+        ),
+        migrations.CreateModel(
+            name="RateBucket",
+            fields=[
+                ("key", models.TextField(primary_key=True, serialize=False)),
+                ("tokens", models.FloatField(db_default=0.0, default=0.0)),
+                ("at", models.DateTimeField()),
+                ("begun", models.JSONField(null=True)),
+                ("closed_until", models.DateTimeField(null=True)),
+            ],
+            options={
+                "verbose_name": "rate bucket",
+                "verbose_name_plural": "rate buckets",
+            },
+        ),
+        migrations.CreateModel(
+            name="Turn",
+            fields=[
+                ("id", models.TextField(primary_key=True, serialize=False)),
+                ("group_id", models.CharField(max_length=255)),
+            ],
+            options={
+                "verbose_name": "turn",
+                "verbose_name_plural": "turns",
+            },
+        ),
+        migrations.CreateModel(
+            name="Worker",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("label", models.CharField(max_length=255)),
+                ("hostname", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("pid", models.BigIntegerField(db_default=0, default=0)),
+                ("queues", models.JSONField()),
+                ("exclude_queues", models.JSONField(default=list)),
+                ("job_types", models.JSONField()),
+                ("concurrency", models.IntegerField(db_default=1, default=1)),
+                ("lease_ms", models.BigIntegerField(db_default=30000, default=30000)),
+                ("beat", models.BigIntegerField(db_default=0, default=0)),
+                ("started_at", models.DateTimeField()),
+                ("last_beat_at", models.DateTimeField()),
+                ("stopping_at", models.DateTimeField(null=True)),
+                ("expired_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
             },
         ),
         migrations.CreateModel(
@@ -101,55 +224,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="RateBucket",
-            fields=[
-                ("key", models.CharField(max_length=255, primary_key=True, serialize=False)),
-                ("tokens", models.FloatField()),
-                ("at", models.DateTimeField()),
-            ],
-            options={
-                "verbose_name": "rate bucket",
-                "verbose_name_plural": "rate buckets",
-            },
-        ),
-        migrations.CreateModel(
-            name="CancelRequest",
-            fields=[
-                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
-                ("claim_seq", models.BigIntegerField()),
-                ("created_at", models.DateTimeField()),
-                ("actor", models.CharField(blank=True, db_default="", default="", max_length=255)),
-                ("reason", models.TextField(blank=True, db_default="", default="")),
-            ],
-            options={
-                "verbose_name": "cancel request",
-                "verbose_name_plural": "cancel requests",
-            },
-        ),
-        migrations.CreateModel(
-            name="Worker",
-            fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("label", models.CharField(max_length=255)),
-                ("hostname", models.CharField(blank=True, db_default="", default="", max_length=255)),
-                ("pid", models.BigIntegerField(db_default=0, default=0)),
-                ("queues", models.JSONField()),
-                ("exclude_queues", models.JSONField(default=list)),
-                ("job_types", models.JSONField()),
-                ("concurrency", models.IntegerField(db_default=1, default=1)),
-                ("lease_ms", models.BigIntegerField(db_default=30000, default=30000)),
-                ("beat", models.BigIntegerField(db_default=0, default=0)),
-                ("started_at", models.DateTimeField()),
-                ("last_beat_at", models.DateTimeField()),
-                ("stopping_at", models.DateTimeField(null=True)),
-                ("expired_at", models.DateTimeField(null=True)),
-            ],
-            options={
-                "verbose_name": "worker",
-                "verbose_name_plural": "workers",
-            },
-        ),
-        migrations.CreateModel(
             name="Job",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
@@ -206,6 +280,9 @@ class Migration(migrations.Migration):
                 ("wait_token_id", models.CharField(max_length=64, null=True)),
                 ("paused_at", models.DateTimeField(null=True)),
                 ("paused_by", models.CharField(max_length=255, null=True)),
+                ("pause_reason", models.TextField(null=True)),
+                ("paused_until", models.DateTimeField(null=True)),
+                ("held_ready_at", models.DateTimeField(null=True)),
                 ("expires_at", models.DateTimeField(null=True)),
                 ("cancel_requested_at", models.DateTimeField(null=True)),
                 ("cron_schedule_id", models.BigIntegerField(null=True)),
@@ -218,12 +295,12 @@ class Migration(migrations.Migration):
                 "permissions": [("retry_job", "Can retry job"), ("cancel_job", "Can cancel job")],
                 "indexes": [
                     models.Index(
-                        condition=models.Q(("stage", "claimable")),
+                        condition=models.Q(("group_id__isnull", True), ("stage", "claimable")),
                         fields=["queue", "-priority", "position", "ready_at", "id"],
                         name="dataqueue_job_claimable",
                     ),
                     models.Index(
-                        condition=models.Q(("stage", "claimable")),
+                        condition=models.Q(("group_id__isnull", True), ("stage", "claimable")),
                         fields=["queue", "job_type", "-priority", "position", "ready_at", "id"],
                         name="dataqueue_job_lane",
                     ),
@@ -231,9 +308,14 @@ class Migration(migrations.Migration):
                         condition=models.Q(("stage", "later")), fields=["ready_at", "id"], name="dataqueue_job_later"
                     ),
                     models.Index(
-                        condition=models.Q(("stage", "parked")),
-                        fields=["queue", "job_type", "group_id", "id"],
-                        name="dataqueue_job_parked",
+                        condition=models.Q(("group_id__isnull", False), ("stage", "claimable")),
+                        fields=["queue", "job_type", "group_id", "-priority", "position", "ready_at", "id"],
+                        name="dataqueue_job_turn",
+                    ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", True), ("group_id__isnull", False)),
+                        fields=["group_id", "queue", "job_type", "status"],
+                        name="dataqueue_job_group",
                     ),
                     models.Index(
                         condition=models.Q(("crash_count__gt", 0), ("stage", "claimable")),
@@ -364,57 +446,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Step",
-            fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("job_id", models.BigIntegerField()),
-                ("kind", models.CharField(max_length=16)),
-                ("name", models.CharField(max_length=255)),
-                ("result", models.JSONField(null=True)),
-                ("until", models.DateTimeField(null=True)),
-                ("created_at", models.DateTimeField()),
-                ("claim_seq", models.BigIntegerField(db_default=0, default=0)),
-                ("attempt", models.IntegerField(db_default=0, default=0)),
-            ],
-            options={
-                "verbose_name": "step",
-                "verbose_name_plural": "steps",
-                "constraints": [
-                    models.UniqueConstraint(fields=("job_id", "kind", "name"), name="dataqueue_step_unique")
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Token",
-            fields=[
-                ("id", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("job_id", models.BigIntegerField(null=True)),
-                ("status", models.CharField(max_length=16)),
-                ("output", models.JSONField(null=True)),
-                ("timeout_at", models.DateTimeField(null=True)),
-                ("created_at", models.DateTimeField()),
-                ("completed_at", models.DateTimeField(null=True)),
-                ("completed_by", models.CharField(blank=True, db_default="", default="", max_length=255)),
-                ("tags", models.JSONField(null=True)),
-                ("answer_schema", models.JSONField(null=True)),
-                ("due_at", models.DateTimeField(editable=False, null=True)),
-            ],
-            options={
-                "verbose_name": "token",
-                "verbose_name_plural": "tokens",
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("job_id__isnull", False)), fields=["job_id"], name="dataqueue_token_job"
-                    ),
-                    models.Index(
-                        condition=models.Q(("due_at__isnull", False)),
-                        fields=["due_at", "id"],
-                        name="dataqueue_token_due",
-                    ),
-                ],
-            },
-        ),
-        migrations.CreateModel(
             name="QueueGauge",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
@@ -464,6 +495,57 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         fields=("resolution", "bucket", "queue", "job_type", "writer"), name="dataqueue_stat_unique"
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Step",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("job_id", models.BigIntegerField()),
+                ("kind", models.CharField(max_length=16)),
+                ("name", models.CharField(max_length=255)),
+                ("result", models.JSONField(null=True)),
+                ("until", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("claim_seq", models.BigIntegerField(db_default=0, default=0)),
+                ("attempt", models.IntegerField(db_default=0, default=0)),
+            ],
+            options={
+                "verbose_name": "step",
+                "verbose_name_plural": "steps",
+                "constraints": [
+                    models.UniqueConstraint(fields=("job_id", "kind", "name"), name="dataqueue_step_unique")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Token",
+            fields=[
+                ("id", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("job_id", models.BigIntegerField(null=True)),
+                ("status", models.CharField(max_length=16)),
+                ("output", models.JSONField(null=True)),
+                ("timeout_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("completed_at", models.DateTimeField(null=True)),
+                ("completed_by", models.CharField(blank=True, db_default="", default="", max_length=255)),
+                ("tags", models.JSONField(null=True)),
+                ("answer_schema", models.JSONField(null=True)),
+                ("due_at", models.DateTimeField(editable=False, null=True)),
+            ],
+            options={
+                "verbose_name": "token",
+                "verbose_name_plural": "tokens",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("job_id__isnull", False)), fields=["job_id"], name="dataqueue_token_job"
+                    ),
+                    models.Index(
+                        condition=models.Q(("due_at__isnull", False)),
+                        fields=["due_at", "id"],
+                        name="dataqueue_token_due",
+                    ),
                 ],
             },
         ),

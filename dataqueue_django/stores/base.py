@@ -3,10 +3,12 @@
 Rules that hold for all of them, and that `testing.contract` checks:
 
 1. A commit is atomic; an item none of whose guards holds leaves no trace and does not fail the others.
-2. Claim order is priority descending, position, ready_at, id, over everything that is due.
+2. Claim order is priority descending, position, ready_at, id, over everything that is due. The groups of a queue and
+   type take turns: in the order of their names, after the one whose turn was last, a job each; see `domain.admission`.
 3. Times: `now=None` is the store's own clock in that statement; tests pass a value.
 4. Stores raise for broken input or a broken connection only. "Somebody else was faster" is an answer, not an error.
-5. Records are locked in one order: duties, workers, tokens, schedules, jobs, requests to cancel, each by ascending id.
+5. Records are locked in one order: duties, workers, tokens, schedules, limits, jobs, requests to cancel, each by
+   ascending id.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from ..domain.admission import Use
 from ..domain.backlog import Backlog
 from ..domain.changes import Alternatives, Committed
+from ..domain.controls import Controls
 from ..domain.filters import EVERYTHING, JobFilter, Order
 from ..domain.records import (
     CancelRequest,
@@ -28,21 +32,25 @@ from ..domain.records import (
     CronSchedule,
     CronTick,
     Duty,
+    GroupCounts,
     Inserted,
     Job,
     JobEvent,
     JobLog,
     JobStatus,
     Kind,
+    Limit,
     NewJob,
+    Pause,
     Permits,
+    Queue,
     Step,
     Token,
     Worker,
 )
 from .statistics import KeepsStatistics
 
-SideRecord = TypeVar("SideRecord", Worker, Token, CronSchedule, Duty)
+SideRecord = TypeVar("SideRecord", Worker, Token, CronSchedule, Duty, Queue, Pause, Limit)
 """A record that is neither a job nor part of one."""
 
 
@@ -67,11 +75,12 @@ class Store(KeepsStatistics):
     # -- write
 
     @abstractmethod
-    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
         """Insert jobs, each with its `added` event, and return an answer for each, in order.
 
         A job whose idempotency key is taken, in the store or earlier in `jobs`, is not inserted: its answer names the
-        job that stands there, with `existed`. At most `features.max_batch` jobs a call.
+        job that stands there, with `existed`. At most `features.max_batch` jobs a call. Where it is to be `bounded`,
+        GroupFull is raised and nothing inserted if a limit on the size of groups leaves no room for all.
         """
 
     @abstractmethod
@@ -79,7 +88,8 @@ class Store(KeepsStatistics):
         """Hand out up to `claim.limit` due jobs, in order, to one worker, each with its `processing` event.
 
         `claim_seq` becomes odd; attempts grow by one unless the job was `resuming`. Nothing is handed out to a worker
-        whose row is missing or expired. Returns an empty list when nothing fits.
+        whose row is missing or expired, and nothing that a pause or a limit keeps back: a change of these holds for
+        each claim that begins after it. Returns an empty list when nothing fits.
         """
 
     @abstractmethod
@@ -178,7 +188,8 @@ class Store(KeepsStatistics):
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
         """Return in how many seconds the next job comes due that is not due yet; None when there is none.
 
-        Only a hint for sleeping: the claim's filters need not be looked at.
+        Neither is one that a pause or a rate keeps back until a time. Only a hint for sleeping: the claim's filters
+        need not be looked at.
         """
 
     @abstractmethod
@@ -218,7 +229,8 @@ class Store(KeepsStatistics):
     def put(self, record: SideRecord, *, now: datetime | None = None) -> SideRecord:
         """Insert a side record and return it with its times, a worker and a schedule with their ids as well.
 
-        A duty that is there already stays as it is. Raises NameTaken for a schedule whose name is another's.
+        A duty that is there already stays as it is; a queue, a pause or a limit takes the place of the one with its id.
+        Raises NameTaken for a schedule whose name is another's.
         """
 
     @abstractmethod
@@ -271,7 +283,23 @@ class Store(KeepsStatistics):
         Their job is in another execution, or in none, or gone.
         """
 
-    # -- rates
+    # -- pauses, limits, groups and rates
+
+    @abstractmethod
+    def controls(self) -> Controls:
+        """Return the pauses and limits as they are now."""
+
+    @abstractmethod
+    def usage(self, queue: str, job_type: str, group_id: str | None, *, now: datetime | None = None) -> list[Use]:
+        """Return how each limit over jobs of a queue, type and group stands, by its id."""
+
+    @abstractmethod
+    def group_counts(self, group_id: str, *, queue: str = "", job_type: str = "") -> GroupCounts:
+        """Return how many jobs of a group wait and run; of one queue and one type only, where given."""
+
+    @abstractmethod
+    def close_rate(self, keys: Collection[str], *, until: datetime, now: datetime | None = None) -> None:
+        """Let no job begin under these limits (`Use.key`) until a time; one that is closed for longer stays so."""
 
     @abstractmethod
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:

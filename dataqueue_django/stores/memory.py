@@ -12,6 +12,7 @@ from itertools import count as counter
 from threading import RLock
 from typing import Any
 
+from ..domain.admission import Candidate, Rooms, Use, admitted, from_cursor, in_turn, merged, spent
 from ..domain.backlog import Backlog
 from ..domain.changes import (
     Alternatives,
@@ -26,8 +27,10 @@ from ..domain.changes import (
     speaking_for,
     walk,
 )
+from ..domain.controls import Controls, key_of, limits_over, of_claim, scope_id
 from ..domain.filters import COUNTABLE, EVERYTHING, JobFilter, Order
 from ..domain.lifecycle import ENDINGS
+from ..domain.pausing import NOT_PAUSED
 from ..domain.rates import Bucket
 from ..domain.rates import take as take_permits
 from ..domain.records import (
@@ -39,14 +42,18 @@ from ..domain.records import (
     CronTick,
     Duty,
     EventType,
+    GroupCounts,
     Inserted,
     Job,
     JobEvent,
     JobLog,
     JobStatus,
     Kind,
+    Limit,
     NewJob,
+    Pause,
     Permits,
+    Queue,
     QueueGauge,
     QueueStat,
     Step,
@@ -55,6 +62,7 @@ from ..domain.records import (
     Token,
     Worker,
 )
+from ..domain.sizes import refuse_beyond, sizes_of
 from ..domain.tokens import expire
 from ..exceptions import NameTaken
 from .base import MOST_LOGS, Features, SideRecord, Store, chosen
@@ -89,14 +97,20 @@ class MemoryStore(MemoryStatistics, Store):
         self._events: list[JobEvent] = []
         self._keys: dict[str, int] = {}
         self._buckets: dict[str, Bucket] = {}
+        self._queues: dict[str, Queue] = {}
+        self._pauses: dict[str, Pause] = {}
+        self._limits: dict[str, Limit] = {}
+        self._turns: dict[str, str] = {}
         self._job_ids, self._worker_ids = counter(1), counter(1)
         self._event_ids, self._log_ids = counter(1), counter(1)
         self._schedule_ids, self._tick_ids = counter(1), counter(1)
 
-    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
         """See Store.insert."""
         with self._all_or_nothing():
             at = _clock(now)
+            if bounded:
+                self._check_sizes(jobs)
             return [self._insert(job, at) for job in jobs]
 
     def claim(self, claim: Claim, *, now: datetime | None = None) -> list[ClaimedJob]:
@@ -106,9 +120,13 @@ class MemoryStore(MemoryStatistics, Store):
             holder = self._workers.get(claim.worker_id)
             if holder is None or holder.expired_at is not None:
                 return []
-            due = [job for job in self._jobs.values() if _fits(job, claim, at)]
-            due.sort(key=lambda job: (-job.priority, job.position, job.ready_at, job.id))
-            return [self._start(job, claim, at) for job in due[: claim.limit]]
+            rooms = self._rooms(of_claim(self.controls().limits, claim.group_concurrency), at, claim.exclude_groups)
+            chosen = admitted(self._in_order(claim, at), rooms, claim.limit)
+            self._buckets |= spent(rooms, chosen, self._buckets, at)
+            for one in chosen:
+                if one.group_id is not None and not claim.ids:
+                    self._turns[scope_id(one.queue, one.job_type)] = one.group_id
+            return [self._start(self._jobs[one.id], claim, at) for one in chosen]
 
     def commit(
         self, items: Sequence[Alternatives], *, now: datetime | None = None, wait: bool = True
@@ -222,13 +240,19 @@ class MemoryStore(MemoryStatistics, Store):
         with self._lock:
             at = _clock(now)
             later = [job.ready_at for job in self._jobs.values() if job.ready_at and job.ready_at > at]
-            return (min(later) - at).total_seconds() if later else None
+            if end := self.controls().next_end(at):
+                later.append(end)
+            waits = [(moment - at).total_seconds() for moment in later]
+            rooms = self._rooms(of_claim(self.controls().limits, claim.group_concurrency), at, claim.exclude_groups)
+            lanes = {(one.queue, one.job_type, one.group_id) for one in self._in_order(claim, at)}
+            waits += [wait for lane in lanes if not rooms.has_room(*lane) and (wait := rooms.next_room_in(*lane))]
+            return min(waits, default=None)
 
     def would_find(self, claim: Claim, *, now: datetime | None = None) -> bool:
         """See Store.would_find."""
         with self._lock:
             at = _clock(now)
-            return any(_fits(job, claim, at) for job in self._jobs.values())
+            return any(True for _ in self._in_order(claim, at))
 
     def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
         """See Store.events."""
@@ -279,6 +303,9 @@ class MemoryStore(MemoryStatistics, Store):
             elif isinstance(record, Duty):
                 stored = dated(record, at)
                 self._duties.setdefault(stored.id, _copy(stored))
+            elif isinstance(record, Queue | Pause | Limit):
+                stored = dated(record, at)
+                self._side({Queue: Kind.QUEUE, Pause: Kind.PAUSE, Limit: Kind.LIMIT}[type(record)])[stored.id] = stored
             elif isinstance(record, CronSchedule):
                 if any(one.schedule_name == record.schedule_name for one in self._schedules.values()):
                     raise NameTaken(f"A schedule named {record.schedule_name!r} exists already.")
@@ -359,6 +386,37 @@ class MemoryStore(MemoryStatistics, Store):
             seqs = {id: job.claim_seq for id, job in self._jobs.items()}
             return [request for request in found if seqs.get(request.id) != request.claim_seq][:limit]
 
+    def controls(self) -> Controls:
+        """See Store.controls."""
+        with self._lock:
+            return Controls(pauses=tuple(self.find(Kind.PAUSE)), limits=tuple(self.find(Kind.LIMIT)))
+
+    def usage(self, queue: str, job_type: str, group_id: str | None, *, now: datetime | None = None) -> list[Use]:
+        """See Store.usage."""
+        with self._lock:
+            limits = limits_over(self.controls().limits, queue, job_type, group_id)
+            rooms = self._rooms(limits, _clock(now))
+            return [rooms.use_of(limit, key_of(limit, group_id)) for limit in limits]
+
+    def group_counts(self, group_id: str, *, queue: str = "", job_type: str = "") -> GroupCounts:
+        """See Store.group_counts."""
+        with self._lock:
+            mine = [
+                job
+                for job in self._jobs.values()
+                if job.group_id == group_id and queue in ("", job.queue) and job_type in ("", job.job_type)
+            ]
+            active = sum(job.status is JobStatus.PROCESSING for job in mine)
+            return GroupCounts(waiting=sum(not job.is_terminal for job in mine) - active, active=active)
+
+    def close_rate(self, keys: Collection[str], *, until: datetime, now: datetime | None = None) -> None:
+        """See Store.close_rate."""
+        with self._lock:
+            for key in keys:
+                bucket = self._buckets.get(key) or Bucket(0.0, _clock(now))
+                latest = max(until, bucket.closed_until or until)
+                self._buckets[key] = replace(bucket, closed_until=latest)
+
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """See Store.take."""
         with self._lock:
@@ -379,6 +437,37 @@ class MemoryStore(MemoryStatistics, Store):
                 for name, value in before.items():
                     setattr(self, name, value)
                 raise
+
+    def _in_order(self, claim: Claim, now: datetime) -> Iterator[Candidate]:
+        """The jobs that a claim could get if there were no limits, in order."""
+        due: dict[tuple[str, str], dict[str | None, list[Candidate]]] = {}
+        controls, open_lanes = self.controls(), {}
+        for job in self._jobs.values():
+            lane = job.queue, job.job_type
+            if lane not in open_lanes:
+                open_lanes[lane] = controls.pause_of(*lane, now) is None
+            if open_lanes[lane] and _fits(job, claim, now):
+                due.setdefault(lane, {}).setdefault(job.group_id, []).append(_candidate(job))
+        rows = []
+        for lane, groups in due.items():
+            for row in groups.values():
+                row.sort(key=lambda one: one.place)
+            rows.append(groups.pop(None, []))
+            turns = from_cursor((str(name) for name in groups), self._turns.get(scope_id(*lane)))
+            rows.append(in_turn(groups[name] for name in turns))
+        found = list(merged(rows))
+        return iter(sorted(found, key=lambda one: one.place) if claim.ids else found)
+
+    def _rooms(self, limits: Sequence[Limit], now: datetime, excluded: Collection[str] = ()) -> Rooms:
+        held = (job for job in self._jobs.values() if job.worker_id is not None)
+        running = Counter((job.queue, job.job_type, job.group_id) for job in held)
+        return Rooms(limits, running, self._buckets, now, excluded)
+
+    def _check_sizes(self, jobs: Sequence[NewJob]) -> None:
+        fresh = [job for job in jobs if job.idempotency_key is None or job.idempotency_key not in self._keys]
+        for size in sizes_of(self.controls().limits, fresh):
+            counts = self.group_counts(size.group_id, queue=size.limit.queue, job_type=size.limit.job_type)
+            refuse_beyond(size, counts.waiting)
 
     def _insert(self, job: NewJob, now: datetime) -> Inserted:
         if job.idempotency_key is not None and job.idempotency_key in self._keys:
@@ -409,6 +498,7 @@ class MemoryStore(MemoryStatistics, Store):
             pending_reason=None,
             wait_until=None,
             wait_token_id=None,
+            **NOT_PAUSED,
             worker_id=claim.worker_id,
             locked_by=claim.locked_by,
             locked_at=now,
@@ -471,6 +561,9 @@ class MemoryStore(MemoryStatistics, Store):
             Kind.WORKER: self._workers,
             Kind.TOKEN: self._tokens,
             Kind.SCHEDULE: self._schedules,
+            Kind.QUEUE: self._queues,
+            Kind.PAUSE: self._pauses,
+            Kind.LIMIT: self._limits,
             Kind.CANCEL: self._requests,
         }
         return sides[kind]
@@ -558,6 +651,10 @@ def _copy(record: Any) -> Any:
 
 def _clock(now: datetime | None) -> datetime:
     return datetime.now(UTC) if now is None else now
+
+
+def _candidate(job: Job) -> Candidate:
+    return Candidate(job.id, job.queue, job.job_type, job.group_id, job.priority, job.position, job.ready_at)
 
 
 def _fits(job: Job, claim: Claim, now: datetime) -> bool:

@@ -57,6 +57,12 @@ def _tags(wanted: TagMatch) -> Q:
     return every if wanted.mode is TagMode.ALL else every & ~Q(Exists(mine.exclude(tag__in=wanted.values)))
 
 
+def in_both_indexes(jobs: Any) -> tuple[Any, Any]:
+    """Return the jobs that can be claimed now, without a group and of one: each has its index."""
+    found = jobs.filter(stage=CLAIMABLE)
+    return found.filter(group_id__isnull=True), found.filter(group_id__isnull=False)
+
+
 def claimable(jobs: Any, claim: Claim) -> Any:
     """Narrow a query to the jobs that `claim` may get now."""
     found = jobs.filter(stage=CLAIMABLE)

@@ -9,10 +9,11 @@ from ...domain.records import Claim
 
 
 class Lane(NamedTuple):
-    """One queue's jobs of one type."""
+    """One queue's jobs of one type: those without a group, or those of groups, which take turns."""
 
     queue: str
     job_type: str
+    of_groups: bool = False
 
 
 def wanted(lanes: Iterable[Lane], claim: Claim) -> list[Lane]:

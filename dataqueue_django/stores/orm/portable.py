@@ -16,14 +16,17 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, Count, Exists, F, Min, OuterRef, Value, When
 
+from ...domain.admission import Candidate
 from ...domain.backlog import Backlog
 from ...domain.changes import (
     Alternatives,
     Committed,
     dated,
 )
+from ...domain.controls import Controls
 from ...domain.filters import EVERYTHING, JobFilter, Order
 from ...domain.lifecycle import ENDINGS
+from ...domain.pausing import NOT_PAUSED
 from ...domain.rates import Bucket
 from ...domain.rates import take as take_permits
 from ...domain.records import (
@@ -61,19 +64,26 @@ from ...models import Token as TokenRow
 from ...models import Worker as WorkerRow
 from ..base import Features, PrivateSession, SideRecord, Store
 from . import rows
+from .admitting import Admission, open_to, rules
 from .batch import Batch
-from .filters import claimable, conditions
+from .controls import CONTROLS, ControlTables
+from .filters import claimable, conditions, in_both_indexes
+from .lanes import Lane
 from .migrated import unapplied
 from .session import PrivateConnection
+from .sql import load
 from .statistics import StatisticsTables
 from .tables import MODELS, TABLES
 
 BY_AGE = ("created_at", "id")
+REPLACED = CONTROLS | {Kind.QUEUE}
+"""Side records of which a new one takes the place of the one with its id."""
+
 STAGE_LOT = 1000
 STAGE_SECONDS = 0.05
 
 
-class PortableStore(StatisticsTables, Store):
+class PortableStore(ControlTables, StatisticsTables, Store):
     """See Store for what each method guarantees; here is only how."""
 
     features = Features(joins_user_transaction=True)
@@ -84,12 +94,14 @@ class PortableStore(StatisticsTables, Store):
 
     # -- write
 
-    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
         """See Store.insert."""
         if not jobs:
             return []
         with self._write():
             at = self._at(now)
+            if bounded:
+                self._check_sizes(jobs, at)
             taken = self._ids_by_key([job.idempotency_key for job in jobs if job.idempotency_key])
             fresh_ids = self._draw_ids(len(jobs))
             answers, lot = [], []
@@ -108,34 +120,45 @@ class PortableStore(StatisticsTables, Store):
 
     def claim(self, claim: Claim, *, now: datetime | None = None) -> list[ClaimedJob]:
         """See Store.claim."""
-        if not self._anything_due(now):
+        if not self._anything_due(claim, now):
             return []
         with self._write():
             at = self._at(now)
             if not self._workers().filter(id=claim.worker_id, expired_at=None).exists():
                 return []
             self._stage(at)
-            ids = self._pick(claim)
-            if not ids:
-                return []
-            self._start(ids, claim, at)
-            found = {row["id"]: row for row in self._jobs().filter(id__in=ids).values(*rows.SLIM_FIELDS)}
-            started = [ClaimedJob(**rows.to_fields(found[id])) for id in ids]
-            self._add_rows(
-                EventRow,
-                [
-                    {
-                        "job_id": job.id,
-                        "event_type": EventType.PROCESSING.value,
-                        "created_at": at,
-                        "claim_seq": job.claim_seq,
-                        "attempt": job.attempts,
-                        "worker_id": claim.worker_id,
-                    }
-                    for job in started
-                ],
-            )
-            return started
+            controls = self.controls()
+            lanes = open_to(claim, self._lanes(), controls, at)
+            if any(rules(controls, lane) for lane in lanes):
+                jobs = Admission(self, claim, controls, lanes, at).jobs()
+                if jobs is not None:
+                    return jobs
+                lanes = [lane for lane in lanes if not rules(controls, lane)]
+            return self._begin(self._pick(claim, lanes), claim, controls, at)
+
+    def _begin(self, ids: Sequence[int], claim: Claim, controls: Controls, now: datetime | None) -> list[ClaimedJob]:
+        """Hand out these jobs, in this order, if they can still be claimed and `controls` still hold."""
+        if not ids:
+            return []
+        at = self._at(now)
+        self._start(ids, claim, at)
+        found = {row["id"]: row for row in self._jobs().filter(id__in=ids).values(*rows.SLIM_FIELDS)}
+        started = [ClaimedJob(**rows.to_fields(found[id])) for id in ids]
+        self._add_rows(
+            EventRow,
+            [
+                {
+                    "job_id": job.id,
+                    "event_type": EventType.PROCESSING.value,
+                    "created_at": at,
+                    "claim_seq": job.claim_seq,
+                    "attempt": job.attempts,
+                    "worker_id": claim.worker_id,
+                }
+                for job in started
+            ],
+        )
+        return started
 
     def commit(
         self, items: Sequence[Alternatives], *, now: datetime | None = None, wait: bool = True
@@ -229,14 +252,14 @@ class PortableStore(StatisticsTables, Store):
         wanted = {"queue": queue, "job_type": job_type}
         meant = self._jobs().filter(**{name: value for name, value in wanted.items() if value is not None})
         parts = [
-            meant.filter(stage=stage, ready_at__lte=at)
+            part.filter(ready_at__lte=at)
             .order_by()
             .values_list("queue", "job_type")
             .annotate(ready=Count("*"), first=Min("ready_at"))
-            for stage in (rows.CLAIMABLE, rows.LATER)
+            for part in (*in_both_indexes(meant), meant.filter(stage=rows.LATER))
         ]
         lanes: dict[tuple[str, str], tuple[int, datetime]] = {}
-        for *lane, ready, first in parts[0].union(parts[1], all=True):
+        for *lane, ready, first in parts[0].union(*parts[1:], all=True):
             before = lanes.get((lane[0], lane[1]), (0, first))
             lanes[lane[0], lane[1]] = (before[0] + ready, min(before[1], first))
         return [
@@ -252,11 +275,32 @@ class PortableStore(StatisticsTables, Store):
         """See Store.next_ready_in."""
         later = self._jobs().filter(stage=rows.LATER).order_by("ready_at", "id")
         row = later.values_list("ready_at", self._clock_column(now)).first()
-        return None if row is None else max(0.0, (row[0] - row[1]).total_seconds())
+        waits = [] if row is None else [max(0.0, (row[0] - row[1]).total_seconds())]
+        held = self._held_for(claim, now)
+        return min([*waits, *([] if held is None else [held])], default=None)
+
+    def _held_for(self, claim: Claim, now: datetime | None) -> float | None:
+        """In how many seconds a pause ends, or a limit may have room, that keeps back a job that is due."""
+        controls = self.controls()
+        if not (controls.pauses or controls.limits or claim.group_concurrency):
+            return None
+        at = self._at(now)
+        lanes = open_to(claim, self._lanes(), controls, at)
+        admission = Admission(self, claim, controls, lanes, at)
+        if any(rules(controls, lane) for lane in lanes):
+            admission.candidates()
+        end = controls.next_end(at)
+        waits = [] if end is None else [(end - at).total_seconds()]
+        return min([*waits, *([] if admission.wait is None else [admission.wait])], default=None)
 
     def would_find(self, claim: Claim, *, now: datetime | None = None) -> bool:
         """See Store.would_find."""
-        return bool(claimable(self._jobs(), claim).exists())
+        controls, found = self.controls(), claimable(self._jobs(), claim)
+        if not controls.pauses:
+            return bool(found.exists())
+        at = self._at(now)
+        lanes = found.order_by().values_list("queue", "job_type").distinct()
+        return any(controls.pause_of(queue, job_type, at) is None for queue, job_type in lanes)
 
     def events(self, job_id: int, *, limit: int = 200, after: int = 0) -> list[JobEvent]:
         """See Store.events."""
@@ -297,7 +341,14 @@ class PortableStore(StatisticsTables, Store):
         stored = _born(record, self._at(now))
         columns = rows.columns_of_record(stored, rows.SIDE_FIELDS[kind])
         table = self._table(MODELS[kind])
-        if columns["id"]:
+        if kind in REPLACED:
+            with self._write():
+                names = [name for name in columns if name != "id"]
+                table.bulk_create(
+                    [MODELS[kind](**columns)], update_conflicts=True, unique_fields=["id"], update_fields=names
+                )
+                self._changed(kind)
+        elif columns["id"]:
             table.bulk_create([MODELS[kind](**columns)], ignore_conflicts=kind is Kind.DUTY)
         else:
             del columns["id"]
@@ -321,7 +372,10 @@ class PortableStore(StatisticsTables, Store):
         with self._write():
             if kind is Kind.SCHEDULE:
                 self._table(TickRow).filter(schedule_id__in=ids).delete()
-            return int(doomed.delete()[0])
+            removed = int(doomed.delete()[0])
+            if removed:
+                self._changed(kind)
+            return removed
 
     def due_tokens(self, *, limit: int = 1000, now: datetime | None = None) -> list[Token]:
         """See Store.due_tokens."""
@@ -548,12 +602,18 @@ class PortableStore(StatisticsTables, Store):
         born = {"id": job_id, "run_at": run_at, "ready_at": run_at, "created_at": now, "updated_at": now}
         return rows.to_columns({**given, **born}, now)
 
-    def _anything_due(self, now: datetime | None) -> bool:
+    def _anything_due(self, claim: Claim, now: datetime | None) -> bool:
         """Whether a claim could find anything: a read, so that idle workers never queue for the write lock."""
-        at = self._at(now)
-        claimable = self._jobs().filter(stage=rows.CLAIMABLE)
-        due = self._jobs().filter(stage=rows.LATER, ready_at__lte=at)
-        return bool(claimable.exists() or due.exists())
+        at, controls = self._at(now), self.controls()
+        if self._jobs().filter(stage=rows.LATER, ready_at__lte=at).exists():
+            return True
+        if not (controls.pauses or controls.limits):
+            return any(part.exists() for part in in_both_indexes(self._jobs()))
+        lanes = open_to(claim, self._lanes(), controls, at)
+        if not any(rules(controls, lane) for lane in lanes):
+            return bool(lanes)
+        found = Admission(self, claim, controls, lanes, at).candidates()
+        return bool(found) or (found is None and not all(rules(controls, lane) for lane in lanes))
 
     def _stage(self, now: datetime) -> None:
         """Mark what has come due as claimable, in lots, for a bounded time."""
@@ -566,8 +626,24 @@ class PortableStore(StatisticsTables, Store):
         lot = list(due.values_list("id", flat=True)[:STAGE_LOT])
         return self._jobs().filter(id__in=lot).update(stage=rows.CLAIMABLE) if lot else 0
 
-    def _pick(self, claim: Claim) -> list[int]:
-        """The ids to claim, in claim order."""
+    def _lanes(self) -> list[Lane]:
+        """The lanes that have something to claim."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(load("portable/lanes"))
+            return [Lane(queue, job_type, bool(of_groups)) for queue, job_type, of_groups in cursor.fetchall()]
+
+    def _turns(self, lane: Lane, after: str, most: int) -> list[str]:
+        """The groups of a lane that have something to claim, by name, after one."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(load("portable/turns"), [*lane[:2], after, *lane[:2], most])
+            return [row[0] for row in cursor.fetchall()]
+
+    def _heads(self, rows: Sequence[tuple[str, str, str | None]], claim: Claim, limit: int) -> list[list[Candidate]]:
+        """The first jobs of each (queue, job type, group), in claim order."""
+        raise NotImplementedError
+
+    def _pick(self, claim: Claim, lanes: Sequence[Lane]) -> list[int]:
+        """The ids to claim from lanes without rules, in claim order."""
         raise NotImplementedError
 
     def _start(self, ids: Sequence[int], claim: Claim, now: datetime) -> None:
@@ -581,6 +657,7 @@ class PortableStore(StatisticsTables, Store):
             pending_reason=None,
             wait_until=None,
             wait_token_id=None,
+            **NOT_PAUSED,
             worker_id=claim.worker_id,
             locked_by=claim.locked_by,
             locked_at=now,

@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -21,12 +21,15 @@ from django.db import Error, OperationalError, models
 from django.db.models import Func
 
 from ... import conf
+from ...domain.admission import Candidate
 from ...domain.changes import Alternatives, Change, Committed, Verb, Verdict, only_read, targets
+from ...domain.controls import Controls
 from ...domain.records import Claim, ClaimedJob, EventType, Inserted, JobStatus, Kind, NewJob
 from ...logs import worker as logger
 from ..base import PrivateSession
 from . import rows
-from .lanes import Lane, wanted
+from .admitting import Admission, open_to, rules
+from .lanes import Lane
 from .portable import STAGE_LOT, STAGE_SECONDS, PortableStore
 from .session import PrivateConnection
 from .sql import load
@@ -61,6 +64,7 @@ class _Look:
 
     limit: int
     now: datetime | None
+    stamp: str
     locking: bool = False
 
 
@@ -72,12 +76,21 @@ class PostgresStore(PortableStore):
 
     def __init__(self, alias: str, database: str) -> None:
         super().__init__(alias, database)
-        self._lanes: list[Lane] = []
-        self._lanes_read_at = -LANES_KNOWN_FOR
+        self._seen: list[Lane] = []
+        self._seen_under = Controls()
+        self._seen_at = -LANES_KNOWN_FOR
+        self._ahead = timedelta()
         self._staged_at = -STAGE_SECONDS
 
-    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Inserted]:
+    def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
         """See Store.insert."""
+        if bounded and any(job.group_id is not None for job in jobs):
+            with self._write():
+                self._check_sizes(jobs, now)
+                return self._insert(jobs, now)
+        return self._insert(jobs, now)
+
+    def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> list[Inserted]:
         answers: dict[int, Inserted] = {}
         while left := [n for n in range(len(jobs)) if n not in answers]:
             tried = [jobs[n] for n in left]
@@ -195,34 +208,64 @@ class PostgresStore(PortableStore):
             return (self._complete(completions, now) if completions else []), []
         self._stage_when_due(now)
         lanes = self._wanted(claim, fresh=now is not None)
-        if not lanes:
+        if not lanes or self._has_rules(lanes):
             results = self._complete(completions, now) if completions else []
-            return results, self._look_again(claim, claim.limit, now)
-        done, jobs = self._run(completions, claim, lanes, _Look(claim.limit, now))
+            return results, self._look_again(claim, claim.limit, now, lanes)
+        done, jobs = self._run(completions, claim, lanes, _Look(claim.limit, now, self._seen_under.stamp))
         results = self._verdicts(completions, done)
         return results, jobs + self._look_again(claim, claim.limit - len(jobs), now)
 
-    def _look_again(self, claim: Claim, short: int, now: datetime | None) -> list[ClaimedJob]:
+    def _look_again(
+        self, claim: Claim, short: int, now: datetime | None, lanes: Sequence[Lane] = ()
+    ) -> list[ClaimedJob]:
         """Claim what a first look missed: new lanes, what other claimers were quicker with, rows behind locked ones."""
         jobs: list[ClaimedJob] = []
         try:
             for _ in range(TRIES):
-                lanes = self._wanted(claim, fresh=True) if len(jobs) < short else []
-                found = self._run((), claim, lanes, _Look(short - len(jobs), now, True))[1] if lanes else []
+                if len(jobs) == short:
+                    break
+                lanes = lanes or self._wanted(claim, fresh=True)
+                found = self._attempt(replace(claim, limit=short - len(jobs)), lanes, now)
                 if not found:
                     break
-                jobs += found
+                jobs, lanes = jobs + found, ()
         except Error:
             # What is known must not be forgotten for it; a broken connection shows again at the next call.
             logger.warning("a claim was cut short", exc_info=True)
         return jobs
 
+    def _attempt(self, claim: Claim, lanes: Sequence[Lane], now: datetime | None) -> list[ClaimedJob]:
+        controls = self._seen_under
+        if self._has_rules(lanes):
+            jobs = Admission(self, claim, controls, lanes, now).jobs()
+            if jobs is not None:
+                return jobs
+            lanes = [lane for lane in lanes if not rules(controls, lane)]
+        return self._run((), claim, lanes, _Look(claim.limit, now, controls.stamp, True))[1] if lanes else []
+
+    def _has_rules(self, lanes: Sequence[Lane]) -> bool:
+        return any(rules(self._seen_under, lane) for lane in lanes)
+
+    def _begin(self, ids: Sequence[int], claim: Claim, controls: Controls, now: datetime | None) -> list[ClaimedJob]:
+        if not ids:
+            return []
+        mine = replace(claim, ids=tuple(ids), limit=len(ids))
+        look = _Look(len(ids), now, controls.stamp)
+        started = {job.id: job for job in self._answer("chosen", {"ids": list(ids)}, (), mine, look)[1]}
+        return [started[id] for id in ids if id in started]
+
     def _run(
-        self, completions: Sequence[Change], claim: Claim, lanes: list[Lane], look: _Look
+        self, completions: Sequence[Change], claim: Claim, lanes: Sequence[Lane], look: _Look
     ) -> tuple[set[int], list[ClaimedJob]]:
         """One round trip: the ids that were completed, and the jobs that were claimed, in claim order."""
         pick, params = self._pick_statement(claim, lanes, look)
+        return self._answer(pick, params, completions, claim, look)
+
+    def _answer(
+        self, pick: str, params: dict[str, Any], completions: Sequence[Change], claim: Claim, look: _Look
+    ) -> tuple[set[int], list[ClaimedJob]]:
         params |= {"now": look.now, "limit": look.limit, "worker": claim.worker_id, "label": claim.locked_by}
+        params["stamp"] = look.stamp
         if completions:
             params |= _completion_arrays(completions)
         answer = self._hot(_statement(pick, claim.crashed, bool(completions)), params)
@@ -230,24 +273,48 @@ class PostgresStore(PortableStore):
         started = sorted((row for row in answer if row[0] == 1), key=lambda row: row[-1])
         return done, [_claimed(row[1:-1]) for row in started]
 
-    def _pick_statement(self, claim: Claim, lanes: list[Lane], look: _Look) -> tuple[str, dict[str, Any]]:
+    def _pick_statement(self, claim: Claim, lanes: Sequence[Lane], look: _Look) -> tuple[str, dict[str, Any]]:
         """The way to find the jobs that looks at the fewest rows, and its parameters."""
         queues = sorted({lane.queue for lane in lanes})
         types = sorted({lane.job_type for lane in lanes})
+        pairs = {"queues": [lane.queue for lane in lanes], "types": [lane.job_type for lane in lanes]}
         if claim.ids:
-            return "ids", {"ids": list(claim.ids), "queues": queues, "types": types}
-        unwanted = any(lane.queue == queues[0] and lane.job_type not in types for lane in self._lanes)
+            return "ids", {"ids": list(claim.ids), **pairs}
+        unwanted = any(lane.queue == queues[0] and lane.job_type not in types for lane in self._seen)
         if len(queues) == 1 and not unwanted:
             return "queue", {"queue": queues[0], "types": types}
         pick = "lanes_locking" if look.locking else "lanes"
-        return pick, {"queues": [lane.queue for lane in lanes], "types": [lane.job_type for lane in lanes]}
+        return pick, pairs
 
     def _wanted(self, claim: Claim, *, fresh: bool) -> list[Lane]:
-        """The lanes that have work for a claim, as far as is known; `fresh` looks."""
-        if fresh or time.monotonic() - self._lanes_read_at > LANES_KNOWN_FOR:
-            self._lanes_read_at = time.monotonic()
-            self._lanes = [Lane(*row) for row in self._hot(load("portable/lanes"), {})]
-        return wanted(self._lanes, claim)
+        """The lanes that have work for a claim and that nobody has paused, as far as is known; `fresh` looks."""
+        if fresh or time.monotonic() - self._seen_at > LANES_KNOWN_FOR:
+            self._seen_at = time.monotonic()
+            self._seen_under = self.controls()
+            self._seen = self._lanes()
+        return open_to(claim, self._seen, self._seen_under, datetime.now(UTC) + self._ahead)
+
+    def _lanes(self) -> list[Lane]:
+        found = self._hot(load("portable/lanes"), {})
+        return [Lane(queue, job_type, bool(of_groups)) for queue, job_type, of_groups in found]
+
+    def _as_of(self, stamp: str) -> Controls:
+        """See ControlTables. How far the server's clock is ahead decides when a pause has ended."""
+        if stamp != self._known.stamp:
+            self._ahead = self._at(None) - datetime.now(UTC)
+        return super()._as_of(stamp)
+
+    def _heads(self, rows: Sequence[tuple[str, str, str | None]], claim: Claim, limit: int) -> list[list[Candidate]]:
+        found: list[list[Candidate]] = [[] for _ in rows]
+        for pick, mine in (("heads", [n for n, row in enumerate(rows) if row[2] is None]),
+                           ("heads_of_groups", [n for n, row in enumerate(rows) if row[2] is not None])):  # fmt: skip
+            if mine:
+                text = load(f"postgres/{pick}").replace("{crashed}", CRASHED[claim.crashed])
+                columns = zip(*((n, *rows[n]) for n in mine), strict=True)
+                params = dict(zip(("numbers", "queues", "types", "groups"), map(list, columns), strict=True))
+                for n, *candidate in self._hot(text, {**params, "limit": limit}):
+                    found[n].append(Candidate(*candidate))
+        return found
 
     def _stage_when_due(self, now: datetime | None) -> None:
         """Stage what has come due; a busy worker asks at most every 50 ms."""

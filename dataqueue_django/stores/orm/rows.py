@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from ...domain.rates import Bucket
 from ...domain.records import (
     CancelRequest,
     ClaimedJob,
@@ -20,8 +21,11 @@ from ...domain.records import (
     JobLog,
     JobStatus,
     Kind,
+    Limit,
     NewJob,
     Overlap,
+    Pause,
+    Queue,
     QueueGauge,
     QueueStat,
     Resolution,
@@ -49,11 +53,16 @@ SIDE: Mapping[Kind, type[Any]] = {
     Kind.WORKER: Worker,
     Kind.TOKEN: Token,
     Kind.SCHEDULE: CronSchedule,
+    Kind.QUEUE: Queue,
+    Kind.PAUSE: Pause,
+    Kind.LIMIT: Limit,
     Kind.CANCEL: CancelRequest,
 }
 """The records that are neither jobs nor part of one."""
 
 SIDE_FIELDS = {kind: tuple(f.name for f in fields(record)) for kind, record in SIDE.items()}
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LATER, CLAIMABLE = "later", "claimable"
 
@@ -100,6 +109,18 @@ def fields_of(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
 def tick_of(row: Mapping[str, Any]) -> CronTick:
     """Return a row as a tick."""
     return CronTick(**{**row, "outcome": TickOutcome(row["outcome"])})
+
+
+def bucket_of(row: Any) -> Bucket:
+    """Return how a rate stands."""
+    begun = tuple((EPOCH + timedelta(microseconds=at), number) for at, number in row.begun or ())
+    return Bucket(row.tokens, row.at, begun, row.closed_until)
+
+
+def bucket_columns(bucket: Bucket) -> dict[str, Any]:
+    """Return how a rate stands as column values."""
+    begun = [[(at - EPOCH) // timedelta(microseconds=1), number] for at, number in bucket.begun]
+    return {"tokens": bucket.tokens, "at": bucket.at, "begun": begun or None, "closed_until": bucket.closed_until}
 
 
 def columns_of_record(record: Any, names: tuple[str, ...]) -> dict[str, Any]:

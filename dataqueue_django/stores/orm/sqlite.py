@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from django.db import models
@@ -11,20 +12,20 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from ... import conf
+from ...domain.admission import Candidate, merged
 from ...domain.records import Claim
 from ...exceptions import DataQueueError
 from ...models import Job as JobRow
 from .filters import claimable
-from .lanes import Lane, wanted
+from .lanes import Lane
 from .portable import PortableStore
-from .sql import load
 
 TRANSACTION_MODE = "IMMEDIATE"
 BUSY_SECONDS = 20
 """How long a connection waits for the write lock where the project set no `timeout`."""
 
 MAX_LANES = 100
-"""SQLite joins at most 500 SELECTs into one; a claim over more lanes than this reads the claim index instead."""
+"""SQLite joins at most 500 SELECTs into one; the first jobs of more lanes than this are read in several statements."""
 
 
 class SqliteStore(PortableStore):
@@ -103,32 +104,41 @@ class SqliteStore(PortableStore):
         with connection.cursor() as cursor:
             cursor.executemany(f"INSERT INTO {model._meta.db_table} ({columns}) VALUES ({marks})", prepared)
 
-    def _pick(self, claim: Claim) -> list[int]:
-        lanes = wanted(self._lanes(), claim)
-        if not lanes:
-            return []
-        if claim.ids or len(lanes) > MAX_LANES:
-            return self._pick_by_scan(claim)
-        crash = "" if claim.crashed is None else f"AND crash_count {'>' if claim.crashed else '='} 0"
-        one = (
-            "SELECT * FROM (SELECT id, priority, position, ready_at FROM dataqueue_job "
-            f"WHERE stage = 'claimable' AND queue = %s AND job_type = %s {crash} "
+    def _pick(self, claim: Claim, lanes: Sequence[Lane]) -> list[int]:
+        if claim.ids:
+            return self._pick_named(claim, lanes)
+        rows = self._heads([(lane.queue, lane.job_type, None) for lane in lanes], claim, claim.limit)
+        return [candidate.id for candidate in islice(merged(rows), claim.limit)]
+
+    def _pick_named(self, claim: Claim, lanes: Sequence[Lane]) -> list[int]:
+        ordered = claimable(self._jobs(), claim).order_by("-priority", "position", "ready_at", "id")
+        found = ordered.values_list("id", "queue", "job_type")
+        return [id for id, queue, job_type in found if Lane(queue, job_type) in lanes][: claim.limit]
+
+    def _heads(self, rows: Sequence[tuple[str, str, str | None]], claim: Claim, limit: int) -> list[list[Candidate]]:
+        found: list[list[Candidate]] = [[] for _ in rows]
+        for first in range(0, len(rows), MAX_LANES):
+            text, params = _heads_of(rows[first : first + MAX_LANES], claim, limit)
+            with self.connection.cursor() as cursor:
+                cursor.execute(text, params)
+                for n, *candidate in cursor.fetchall():
+                    found[first + n].append(Candidate(*candidate))
+        return found
+
+
+def _heads_of(rows: Sequence[tuple[str, str, str | None]], claim: Claim, limit: int) -> tuple[str, list[Any]]:
+    """The statement that reads the first jobs of each (queue, job type, group), with its parameters."""
+    crash = "" if claim.crashed is None else f"AND crash_count {'>' if claim.crashed else '='} 0"
+    parts, params = [], []
+    for n, (queue, job_type, group_id) in enumerate(rows):
+        parts.append(
+            "SELECT * FROM (SELECT %s AS n, id, queue, job_type, group_id, priority, position, ready_at "
+            "FROM dataqueue_job WHERE stage = 'claimable' AND queue = %s AND job_type = %s "
+            f"AND group_id {'IS NULL' if group_id is None else '= %s'} {crash} "
             "ORDER BY priority DESC, position, ready_at, id LIMIT %s)"
         )
-        text = " UNION ALL ".join([one] * len(lanes)) + " ORDER BY priority DESC, position, ready_at, id LIMIT %s"
-        params = [value for lane in lanes for value in (*lane, claim.limit)]
-        with self.connection.cursor() as cursor:
-            cursor.execute(text, [*params, claim.limit])
-            return [row[0] for row in cursor.fetchall()]
-
-    def _pick_by_scan(self, claim: Claim) -> list[int]:
-        ordered = claimable(self._jobs(), claim).order_by("-priority", "position", "ready_at", "id")
-        return list(ordered.values_list("id", flat=True)[: claim.limit])
-
-    def _lanes(self) -> list[Lane]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(load("portable/lanes"))
-            return [Lane(*row) for row in cursor.fetchall()]
+        params += [n, queue, job_type, *([] if group_id is None else [group_id]), limit]
+    return " UNION ALL ".join(parts), params
 
 
 def use_wal(connection: BaseDatabaseWrapper) -> str:

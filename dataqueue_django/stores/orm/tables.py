@@ -12,6 +12,9 @@ MODELS: dict[Kind, type[models.Model]] = {
     Kind.WORKER: own.Worker,
     Kind.TOKEN: own.Token,
     Kind.SCHEDULE: own.CronSchedule,
+    Kind.QUEUE: own.Queue,
+    Kind.PAUSE: own.Pause,
+    Kind.LIMIT: own.Limit,
     Kind.JOB: own.Job,
     Kind.CANCEL: own.CancelRequest,
 }
@@ -25,6 +28,8 @@ TABLES: tuple[type[models.Model], ...] = (
     own.CronTick,
     own.QueueStat,
     own.QueueGauge,
+    own.ControlStamp,
     own.RateBucket,
+    own.Turn,
 )
 """All there are."""

@@ -7,7 +7,7 @@ WHERE stage = 'claimable' AND id = ANY(ARRAY(
     FROM unnest(%(queues)s::text[], %(types)s::text[]) AS lane(queue, job_type)
     CROSS JOIN LATERAL (
         SELECT j.id, j.priority, j.position, j.ready_at FROM dataqueue_job j
-        WHERE j.stage = 'claimable' AND j.queue = lane.queue AND j.job_type = lane.job_type AND j.{crashed}
+        WHERE j.stage = 'claimable' AND j.group_id IS NULL AND j.queue = lane.queue AND j.job_type = lane.job_type AND j.{crashed}
         ORDER BY j.priority DESC, j.position, j.ready_at, j.id LIMIT %(limit)s
     ) AS head
     ORDER BY head.priority DESC, head.position, head.ready_at, head.id LIMIT %(limit)s * 4

@@ -1,0 +1,106 @@
+"""What keeps workers from jobs: which pauses hold, and which limits are over a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from .rates import Rate
+from .records import Limit, Pause
+
+EACH = "*"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Controls:
+    """The pauses and limits of a store at one moment; `stamp` is another one after each change of them."""
+
+    stamp: str = ""
+    pauses: tuple[Pause, ...] = ()
+    limits: tuple[Limit, ...] = ()
+
+    def pause_of(self, queue: str, job_type: str, now: datetime) -> Pause | None:
+        """Return what keeps jobs of this queue and type from being taken: the widest pause, or None."""
+        holding = [pause for pause in self.pauses if holds(pause, now) and covers(pause, queue, job_type)]
+        return min(holding, key=lambda pause: (bool(pause.queue) + bool(pause.job_type), pause.id), default=None)
+
+    def limit_lane(self, queue: str, job_type: str) -> bool:
+        """Return whether a limit is over all jobs of a queue and type, whatever their groups."""
+        return any(holds_back(limit) and not limit.is_of_groups and covers(limit, queue, job_type)
+                   for limit in self.limits)  # fmt: skip
+
+    def next_end(self, now: datetime) -> datetime | None:
+        """Return when the next pause ends by itself."""
+        return min((pause.until for pause in self.pauses if pause.until and pause.until > now), default=None)
+
+
+def scope_id(queue: str = "", job_type: str = "") -> str:
+    """Return the id of what is about a queue and a job type; an empty name means any."""
+    return f"{_escaped(queue)}/{_escaped(job_type)}"
+
+
+def limit_id(queue: str = "", job_type: str = "", *, per_group: bool = False, group_id: str | None = None) -> str:
+    """Return the id of a limit by its scope."""
+    scope = scope_id(queue, job_type)
+    if group_id is not None:
+        return f"{scope}/={group_id}"
+    return f"{scope}/{EACH}" if per_group else scope
+
+
+def key_of(limit: Limit, group_id: str | None) -> str:
+    """Return the name under which the use of a limit is kept: by group where it holds for groups."""
+    if not limit.is_of_groups:
+        return limit.id
+    scope = limit.id.removesuffix(f"/{EACH}") if limit.group_id is None else scope_id(limit.queue, limit.job_type)
+    return f"{scope}/={group_id}"
+
+
+def of_claim(limits: tuple[Limit, ...], group_concurrency: int | None) -> tuple[Limit, ...]:
+    """Return limits together with what a claim itself allows each group."""
+    if group_concurrency is None:
+        return limits
+    return (*limits, Limit(id=f"claim/{EACH}", per_group=True, concurrency=group_concurrency))
+
+
+def covers(scope: Pause | Limit, queue: str, job_type: str) -> bool:
+    """Return whether a queue and a job type are within a scope."""
+    return scope.queue in ("", queue) and scope.job_type in ("", job_type)
+
+
+def holds(pause: Pause, now: datetime) -> bool:
+    """Return whether a pause has not ended."""
+    return pause.until is None or pause.until > now
+
+
+def holds_back(limit: Limit) -> bool:
+    """Return whether a limit can keep a job from being claimed."""
+    return limit.concurrency is not None or limit.rate is not None
+
+
+def rate_of(limit: Limit) -> Rate | None:
+    """Return the rate of a limit, if it has one."""
+    if limit.rate is None or limit.per is None:
+        return None
+    return Rate(limit.rate, limit.per, limit.burst)
+
+
+def limits_over(limits: Iterable[Limit], queue: str, job_type: str, group_id: str | None) -> tuple[Limit, ...]:
+    """Return the limits that a job of this queue, type and group is under, by id.
+
+    One for its group alone takes the place of the one of the same scope for each group.
+    """
+    found = [limit for limit in limits if covers(limit, queue, job_type) and _is_for(limit, group_id)]
+    named = {(limit.queue, limit.job_type) for limit in found if limit.group_id is not None}
+    kept = [one for one in found if not (one.group_id is None and one.per_group and (one.queue, one.job_type) in named)]
+    return tuple(sorted(kept, key=lambda limit: limit.id))
+
+
+def _is_for(limit: Limit, group_id: str | None) -> bool:
+    if limit.group_id is not None:
+        return limit.group_id == group_id
+    return group_id is not None if limit.per_group else True
+
+
+def _escaped(name: str) -> str:
+    return name.replace("%", "%25").replace("/", "%2F")

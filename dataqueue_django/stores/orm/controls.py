@@ -1,0 +1,143 @@
+"""The tables of pauses and limits: what they hold now, and how the limits stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.db import models
+
+from ...domain.admission import Rooms, Running, Use
+from ...domain.controls import Controls, key_of, limits_over
+from ...domain.rates import Bucket
+from ...domain.records import GroupCounts, JobStatus, Kind, NewJob
+from ...domain.sizes import Size, refuse_beyond, sizes_of
+from ...models import ControlStamp as StampRow
+from ...models import Job as JobRow
+from ...models import RateBucket as BucketRow
+from ...models import Turn as TurnRow
+from .rows import bucket_columns, bucket_of
+
+CONTROLS = frozenset({Kind.PAUSE, Kind.LIMIT})
+"""The kinds of record that claims have to know of at once."""
+
+
+class ControlTables:
+    """The part of the ORM store that keeps pauses, limits and turns."""
+
+    _known = Controls()
+
+    if TYPE_CHECKING:
+
+        def find(self, kind: Kind, **equals: Any) -> list[Any]: ...
+        def _table(self, model: type[models.Model]) -> Any: ...
+        def _write(self) -> AbstractContextManager[None]: ...
+        def _at(self, now: datetime | None) -> datetime: ...
+        def _locked(self, found: models.QuerySet[Any], *, wait: bool = True) -> models.QuerySet[Any]: ...
+        def _ids_by_key(self, keys: Sequence[str]) -> dict[str, int]: ...
+
+    def controls(self) -> Controls:
+        """See Store.controls. One read while nothing has changed."""
+        return self._as_of(self._stamp())
+
+    def usage(self, queue: str, job_type: str, group_id: str | None, *, now: datetime | None = None) -> list[Use]:
+        """See Store.usage."""
+        limits = limits_over(self.controls().limits, queue, job_type, group_id)
+        keys = [key_of(limit, group_id) for limit in limits]
+        rooms = Rooms(limits, self._running() if limits else {}, self._buckets(keys), self._at(now))
+        return [rooms.use_of(limit, key) for limit, key in zip(limits, keys, strict=True)]
+
+    def group_counts(self, group_id: str, *, queue: str = "", job_type: str = "") -> GroupCounts:
+        """See Store.group_counts."""
+        found = self._open_of(group_id, queue, job_type).order_by().values_list("status")
+        counts = dict(found.annotate(n=models.Count("*")))
+        active = counts.pop(JobStatus.PROCESSING.value, 0)
+        return GroupCounts(waiting=sum(counts.values()), active=active)
+
+    def close_rate(self, keys: Collection[str], *, until: datetime, now: datetime | None = None) -> None:
+        """See Store.close_rate."""
+        with self._write():
+            held = self._hold(keys, self._at(now))
+            later = [key for key, bucket in held.items() if bucket.closed_until is None or bucket.closed_until < until]
+            self._table(BucketRow).filter(key__in=later).update(closed_until=until)
+
+    # -- for the store's own claims and inserts
+
+    def _stamp(self) -> str:
+        return self._table(StampRow).filter(id=1).values_list("stamp", flat=True).first() or ""
+
+    def _as_of(self, stamp: str) -> Controls:
+        """The pauses and limits, read again if `stamp` is not that of those known.
+
+        The stamp is read before them: if they change in between, it is soon found not to be the latest one.
+        """
+        if stamp != self._known.stamp:
+            pauses, limits = self.find(Kind.PAUSE), self.find(Kind.LIMIT)
+            self._known = Controls(stamp=stamp, pauses=tuple(pauses), limits=tuple(limits))
+        return self._known
+
+    def _changed(self, kind: Kind) -> None:
+        """Let every claim that begins after this transaction know that pauses or limits are others."""
+        if kind not in CONTROLS:
+            return
+        row = StampRow(id=1, stamp=uuid4().hex)
+        self._table(StampRow).bulk_create([row], update_conflicts=True, unique_fields=["id"], update_fields=["stamp"])
+
+    def _running(self) -> Running:
+        """How many jobs run, by queue, type and group: reads no more than those that run."""
+        held = self._table(JobRow).filter(worker_id__isnull=False).order_by()
+        found = held.values_list("queue", "job_type", "group_id").annotate(n=models.Count("*"))
+        return {(queue, job_type, group_id): n for queue, job_type, group_id, n in found}
+
+    def _buckets(self, keys: Collection[str]) -> dict[str, Bucket]:
+        found = self._table(BucketRow).filter(key__in=keys) if keys else ()
+        return {row.key: bucket_of(row) for row in found}
+
+    def _hold(self, keys: Collection[str], now: datetime) -> dict[str, Bucket]:
+        """Lock the rows of limits, in one order, and return what they say; those that were not there are made."""
+        if not keys:
+            return {}
+        ordered = sorted(keys)
+        table = self._table(BucketRow)
+        there = set(table.filter(key__in=ordered).values_list("key", flat=True))
+        if missing := [BucketRow(key=key, at=now) for key in ordered if key not in there]:
+            table.bulk_create(missing, ignore_conflicts=True)
+        locked = self._locked(table.filter(key__in=ordered).order_by("key"))
+        return {row.key: bucket_of(row) for row in locked}
+
+    def _write_buckets(self, buckets: Mapping[str, Bucket]) -> None:
+        for key, bucket in sorted(buckets.items()):
+            self._table(BucketRow).filter(key=key).update(**bucket_columns(bucket))
+
+    def _last_turns(self, lanes: Collection[str]) -> dict[str, str]:
+        return dict(self._table(TurnRow).filter(id__in=lanes).values_list("id", "group_id")) if lanes else {}
+
+    def _write_turns(self, turns: Mapping[str, str]) -> None:
+        given = [TurnRow(id=lane, group_id=group_id) for lane, group_id in sorted(turns.items())]
+        if given:
+            self._table(TurnRow).bulk_create(
+                given, update_conflicts=True, unique_fields=["id"], update_fields=["group_id"]
+            )
+
+    def _check_sizes(self, jobs: Sequence[NewJob], now: datetime | None) -> None:
+        """Refuse jobs for which their group has no room; the sizes stay as they are until the transaction ends."""
+        if all(job.group_id is None for job in jobs):
+            return
+        sizes = sizes_of(self.controls().limits, jobs)
+        if not sizes:
+            return
+        self._hold([f"size:{size.key}" for size in sizes], self._at(now))
+        known = self._ids_by_key([job.idempotency_key for job in jobs if job.idempotency_key])
+        fresh = [job for job in jobs if job.idempotency_key is None or job.idempotency_key not in known]
+        for size in sizes_of(self.controls().limits, fresh):
+            refuse_beyond(size, self._waiting_in(size))
+
+    def _waiting_in(self, size: Size) -> int:
+        return self.group_counts(size.group_id, queue=size.limit.queue, job_type=size.limit.job_type).waiting
+
+    def _open_of(self, group_id: str, queue: str, job_type: str) -> Any:
+        scope = {name: word for name, word in (("queue", queue), ("job_type", job_type)) if word}
+        return self._table(JobRow).filter(group_id=group_id, finished_at=None, **scope)
