@@ -302,6 +302,13 @@ class Store(KeepsStatistics):
         """Let no job begin under these limits (`Use.key`) until a time; one that is closed for longer stays so."""
 
     @abstractmethod
+    def delete_rates(self, *, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` notes of how limits and rates stood that were last written before a moment.
+
+        Returns how many. One that is written again is begun anew: `before` has to be further back than any rate looks.
+        """
+
+    @abstractmethod
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """Take up to `want` permits from a bucket of `limit` a `window`; a bucket not seen before is full."""
 

@@ -417,6 +417,14 @@ class MemoryStore(MemoryStatistics, Store):
                 latest = max(until, bucket.closed_until or until)
                 self._buckets[key] = replace(bucket, closed_until=latest)
 
+    def delete_rates(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_rates."""
+        with self._lock:
+            old = sorted((bucket.at, key) for key, bucket in self._buckets.items() if bucket.at < before)[:limit]
+            for _, key in old:
+                del self._buckets[key]
+            return len(old)
+
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """See Store.take."""
         with self._lock:

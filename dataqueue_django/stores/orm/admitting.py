@@ -73,10 +73,13 @@ class Admission:
         self._at = self._store._at(self._now)
         self._buckets: dict[str, Bucket] = {}
         self._rooms = self._look(self._at)
+        self._passed: dict[str, str] = {}
         if self._claim.ids:
             return list(islice(filter(self._rooms.admit, self._named()), self._claim.limit * SPARE))
         ruled = [lane for lane in self._lanes if rules(self._controls, lane)]
         rows = [row for lane in ruled if (row := self._row(lane))]
+        if self._passed:
+            self._store._write_turns(self._passed)
         if not rows:
             return None
         plain = [lane for lane in self._lanes if lane not in ruled]
@@ -128,6 +131,8 @@ class Admission:
                 if len(names) < step or (end is not None and end in names):
                     break
                 start = names[-1]
+        if not found and walked >= MOST_GROUPS:  # the next look begins behind these, or it would see no others
+            self._passed[scope], self.wait = start, 0.0
         return list(found)[:most]
 
     def _has_room(self, lane: Lane, group_id: str) -> bool:
