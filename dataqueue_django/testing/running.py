@@ -16,7 +16,8 @@ from ..exceptions import JobNotFound, JobStateError
 from ..queue import JobQueue, get_queue, hooks
 from ..worker.context import AsyncJobContext, JobContext
 from ..worker.executor import run_async, run_sync
-from ..worker.outcomes import Failed, Finished, Outcome, change_for
+from ..worker.closing_rates import ClosingRates
+from ..worker.outcomes import Failed, Finished, Outcome, change_for, rate_limited_for
 from ..worker.signal import AbortSignal
 from ..worker.transactions import Transactions
 
@@ -91,6 +92,10 @@ def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
             outcome = run_sync(job, handler, context)
     if not isinstance(outcome, Finished):
         queue.store.commit([change_for(job, outcome, context)])
+        if (seconds := rate_limited_for(outcome)) is not None:
+            closing = ClosingRates(queue.store)
+            closing.add(job, seconds)
+            closing.close()
     return outcome
 
 
