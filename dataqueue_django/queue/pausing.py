@@ -8,6 +8,7 @@ from datetime import datetime
 from ..domain.controlling import QueueInfo, as_control, given_name, new_pause, new_queue, scope
 from ..domain.controls import holds, scope_id
 from ..domain.filters import JobFilter
+from ..domain.holding_back import called
 from ..domain.records import JobStatus, Kind, Pause, Queue
 from .aio import with_async_twins
 from .base import QueueBase
@@ -118,7 +119,7 @@ class Pausing(QueueBase):
         made = new_pause(queue, job_type, reason=why, actor=who, until=until, now=self.store.now())
         put = self.store.put(made)
         end = f" until {put.until.isoformat()}" if put.until else ""
-        logger.info("%s was paused by %s%s: %s", _called(put.queue, put.job_type), who or "nobody named", end, why)
+        logger.info("%s was paused by %s%s: %s", called(put.queue, put.job_type), who or "nobody named", end, why)
         return put
 
     def _resume(self, given_queue: str | None, given_type: str | None, actor: str) -> bool:
@@ -128,13 +129,6 @@ class Pausing(QueueBase):
         pause: Pause | None = self.store.fetch(Kind.PAUSE, scope_id(queue, job_type))
         if pause is None or not holds(pause, self.store.now()) or not self.store.remove(Kind.PAUSE, [pause.id]):
             return False
-        logger.info("%s was resumed by %s", _called(queue, job_type), who or "nobody named")
+        logger.info("%s was resumed by %s", called(queue, job_type), who or "nobody named")
         self.store.on_commit(self.notifier.publish)
         return True
-
-
-def _called(queue: str, job_type: str) -> str:
-    """Return what a scope is called in a sentence."""
-    if not job_type:
-        return f"the queue {queue!r}" if queue else "everything"
-    return f"the job type {job_type!r}" + (f" in the queue {queue!r}" if queue else "")

@@ -14,9 +14,9 @@ from ..domain.lifecycle import State, state_of
 from ..domain.records import Claim, ClaimedJob, Job, Kind, Worker
 from ..exceptions import JobNotFound, JobStateError
 from ..queue import JobQueue, get_queue, hooks
+from ..worker.closing_rates import ClosingRates
 from ..worker.context import AsyncJobContext, JobContext
 from ..worker.executor import run_async, run_sync
-from ..worker.closing_rates import ClosingRates
 from ..worker.outcomes import Failed, Finished, Outcome, change_for, rate_limited_for
 from ..worker.signal import AbortSignal
 from ..worker.transactions import Transactions
