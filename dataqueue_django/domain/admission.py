@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heapreplace
 from typing import Any, NamedTuple
 
 from .controls import key_of, limits_over, rate_of
-from .rates import Bucket, full, room, spend
+from .rates import Bucket, room, spend
 from .records import Limit, Permits
 
 FULL = 0.25
@@ -91,7 +91,7 @@ class Rooms:
         running = self._running_under(limit, key)
         if rate is None:
             return Use(limit, key, running, None)
-        bucket = self._buckets.get(key) or full(rate, self._now)
+        bucket = self._buckets.get(key) or Bucket(None, self._now)
         closed = bucket.closed_until if bucket.closed_until and bucket.closed_until > self._now else None
         return Use(limit, key, running, room(rate, bucket, self._now), closed)
 
@@ -131,7 +131,7 @@ def spent(rooms: Rooms, begun: Iterable[Candidate], buckets: Mapping[str, Bucket
             if rate is not None:
                 rates[key] = rate
                 counts[key] += 1
-    return {key: spend(rates[key], buckets.get(key) or full(rates[key], now), n, now) for key, n in counts.items()}
+    return {key: spend(rates[key], buckets.get(key) or Bucket(None, now), n, now) for key, n in counts.items()}
 
 
 def admitted(candidates: Iterable[Candidate], rooms: Rooms, limit: int) -> list[Candidate]:
