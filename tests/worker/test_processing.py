@@ -486,7 +486,10 @@ def test_a_batch_is_refused_inside_a_transaction_of_async_code(queue: JobQueue) 
     [
         ({"concurency": 3}, r"unknown option 'concurency'\. Did you mean 'concurrency'\?"),
         ({"verbose": True}, r"unknown option 'verbose'\. Known: worker_id, "),
-        ({"group_concurrency": 2}, "group_concurrency cannot be set: jobs have no groups"),
+        ({"group_concurrency": 0}, "group_concurrency is 0; expected a whole number from 1 to"),
+        ({"exclude_groups": 1}, "exclude_groups is 1; expected a list of ids of groups"),
+        ({"exclude_groups": [""]}, "exclude_groups is ''; expected a string of 1 to 255 characters"),
+        ({"exclude_groups": [None]}, "exclude_groups holds None; expected ids of groups"),
         ({"concurrency": 0}, "concurrency is 0; expected a whole number from 1 to 10000"),
         ({"concurrency": -1}, "concurrency is -1; expected"),
         ({"concurrency": True}, "concurrency is True; expected"),

@@ -224,10 +224,10 @@ class PostgresStore(PortableStore):
             for _ in range(TRIES):
                 if len(jobs) == short:
                     break
-                lanes = lanes or self._wanted(claim, now, fresh=True)
+                fresh, lanes = not lanes, lanes or self._wanted(claim, now, fresh=True)
                 found = self._attempt(replace(claim, limit=short - len(jobs)), lanes, now)
-                if not found:
-                    break
+                if not found and fresh:
+                    break  # else pauses and limits may have changed since the lanes were looked at
                 jobs, lanes = jobs + found, ()
         except Error:
             # What is known must not be forgotten for it; a broken connection shows again at the next call.
