@@ -244,7 +244,9 @@ class MemoryStore(MemoryStatistics, Store):
                 later.append(end)
             waits = [(moment - at).total_seconds() for moment in later]
             rooms = self._rooms(of_claim(self.controls().limits, claim.group_concurrency), at, claim.exclude_groups)
-            lanes = {(one.queue, one.job_type, one.group_id) for one in self._in_order(claim, at)}
+            anybody = replace(claim, crashed=None)
+            lanes = {(one.queue, one.job_type, one.group_id) for one in self._in_order(anybody, at)}
+            waits += [0.0 for lane in lanes if rooms.limits_of(*lane) and rooms.has_room(*lane)]
             waits += [wait for lane in lanes if not rooms.has_room(*lane) and (wait := rooms.next_room_in(*lane))]
             return min(waits, default=None)
 

@@ -53,8 +53,7 @@ class Admission:
         self._lanes = lanes
         self._now = now
         self._limits = of_claim(controls.limits, claim.group_concurrency)
-        self.wait: float | None = None
-        """In how many seconds there may be room for a job that has none now."""
+        self._waits: set[float] = set()
 
     def jobs(self) -> list[ClaimedJob] | None:
         """Hand out jobs; None where no rule matters, since no job that is under one has its turn."""
@@ -89,6 +88,14 @@ class Admission:
         found = admitted(merged(rows), self._rooms, self._claim.limit * SPARE)
         first = found[: self._claim.limit]
         return found if any(rules(self._controls, _lane_of(one)) for one in first) else None
+
+    def waits(self) -> Collection[float]:
+        """Return in how many seconds there may be room for jobs that have none now.
+
+        0 where there is: it came back since the claim that found none, and nobody will tell.
+        """
+        found = self.candidates()
+        return {*self._waits, *(0.0 for one in found or () if self._keys(one))}
 
     # -- looking
 
@@ -144,7 +151,7 @@ class Admission:
     def _note_wait(self, lane: Lane, group_id: str | None = None) -> None:
         wait = self._rooms.next_room_in(lane.queue, lane.job_type, group_id)
         if wait:
-            self.wait = wait if self.wait is None else min(wait, self.wait)
+            self._waits.add(wait)
 
     def _learn_of(self, lane: Lane, groups: Collection[str]) -> None:
         """Read how the rates of groups stand."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,6 +166,16 @@ class Limiting(Contract):
         assert self.claim() == []
         assert self.store.next_ready_in(self.asking(), now=self.now) == pytest.approx(wait)
         assert len(self.claim(at=self.later(wait))) in (1, 2)
+
+    @pytest.mark.parametrize("crashed", [False, True])
+    def test_a_worker_that_was_too_early_learns_that_one_may_begin_now(self, crashed: bool) -> None:
+        """Room that comes back after a claim, and before the question when it will, is not slept through."""
+        self.limit(queue="default", rate=2, per_ms=10_000)
+        self.add_all([NewJob(job_type="send") for _ in range(5)])
+        assert len(self.claim()) == 2
+        assert self.claim(at=self.later(9.9)) == []
+        asking = replace(self.asking(), crashed=crashed)
+        assert self.store.next_ready_in(asking, now=self.later(10)) == 0
 
     def test_each_group_has_its_own_rate(self) -> None:
         self.limit(job_type="send", per_group=True, rate=1, per_ms=5_000)
