@@ -14,12 +14,15 @@ _HOMES = {
     "EventType": "domain.records",
     "FailureReason": "domain.records",
     "GiveUp": "exceptions",
+    "GroupFull": "exceptions",
+    "InvalidControl": "exceptions",
     "Job": "domain.records",
     "JobContext": "worker.context",
     "JobEvent": "domain.records",
     "JobQueue": "queue",
     "JobStatus": "domain.records",
     "Processor": "worker.processor",
+    "RateLimited": "exceptions",
     "RetryLater": "exceptions",
     "Snooze": "exceptions",
     "Step": "domain.records",
@@ -48,6 +51,9 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from .domain.retry import Backoff as Backoff
     from .domain.tokens import Completion as Completion
     from .exceptions import GiveUp as GiveUp
+    from .exceptions import GroupFull as GroupFull
+    from .exceptions import InvalidControl as InvalidControl
+    from .exceptions import RateLimited as RateLimited
     from .exceptions import RetryLater as RetryLater
     from .exceptions import Snooze as Snooze
     from .queue import JobQueue as JobQueue

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from .changes import DUE, PRESENT, After, Alternatives, Change, FieldOf, Guard, NotBefore, Verb
-from .records import FOREVER, EventType, JobStatus
+from .lifecycle import TABLE, Cell, Operation, is_paused, state_of
+from .records import FOREVER, EventType, Job, JobStatus
 
 NOT_PAUSED: Mapping[str, Any] = dict.fromkeys(
     ("paused_at", "paused_by", "pause_reason", "paused_until", "held_ready_at")
@@ -63,3 +64,11 @@ def resume(job_id: int, *, actor: str = "") -> Alternatives:
             actor=actor,
         ),
     )
+
+
+def is_so_already(operation: Operation, job: Job, now: datetime) -> bool:
+    """Return whether pausing or resuming a job has nothing to do, since it is as that would leave it."""
+    cell = TABLE[operation][state_of(job, now)]
+    if cell is Cell.SAME:  # the state does not say whether it is paused
+        return is_paused(job, now) is (operation is Operation.PAUSE)
+    return cell is Cell.NOTHING

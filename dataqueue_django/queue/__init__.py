@@ -13,7 +13,9 @@ from .batching import Batching
 from .checking import Checking
 from .cleaning import Cleaning
 from .defining import BoundJob, JobDefinition, job
+from .limiting import Limiting
 from .managing import Managing
+from .pausing import Pausing
 from .processing import Processing
 from .supervising import Supervising
 from .tokens import Tokens
@@ -22,8 +24,20 @@ from .twins import AsyncTwins
 __all__ = ["AddedJob", "BoundJob", "JobDefinition", "JobQueue", "get_queue", "job"]
 
 
-class JobQueue(Adding, Checking, Managing, Batching, Tokens, Cleaning, Supervising, Processing, AsyncTwins):
-    """The queue of one alias: add jobs, find, steer and explain them, clean up, look after them, run them.
+class JobQueue(
+    Adding,
+    Checking,
+    Managing,
+    Pausing,
+    Limiting,
+    Batching,
+    Tokens,
+    Cleaning,
+    Supervising,
+    Processing,
+    AsyncTwins,
+):
+    """The queue of one alias: add jobs, find, steer, pause, limit and explain them, clean up, look after and run them.
 
     Each method has a twin with an `a` in front for async code.
     """

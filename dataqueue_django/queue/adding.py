@@ -49,7 +49,8 @@ class Adding(QueueBase):
         Options are those of JobOptions. With an `idempotency_key` that is taken, the id of the job that has it is
         returned and nothing changes; if that job has another type or payload, IdempotencyConflict is raised where
         `strict`, or the alias' setting STRICT, asks for it. Raises InvalidJob for anything that could not run;
-        `allow_unknown` lets job types through that no handler here is registered for.
+        `allow_unknown` lets job types through that no handler here is registered for. Raises GroupFull where a limit
+        has no room for another job of its group; nothing was added then.
         """
         strict = strict if strict is None else flag("strict", strict)
         spec = described(self, job_type, payload, options_from(options), allow_unknown=allow_unknown)
@@ -67,14 +68,15 @@ class Adding(QueueBase):
         """Add many jobs, all or none, and return their ids in order (DataQueue "addJobs").
 
         Each is a mapping with `job_type`, `payload` and any options. Any iterable will do: it is read a thousand at a
-        time. An empty one touches nothing.
+        time. An empty one touches nothing. Raises GroupFull, and adds none, where a limit on the size of a group has no
+        room for all of them.
         """
         return self._insert_all(self._describe_each(jobs, allow_unknown))
 
     def _insert(self, specs: list[NewJob]) -> list[Inserted]:
         """Insert described jobs, at most a thousand, and wake workers once the caller's transaction commits."""
         outside.check(self.store, self.settings.outside_transaction)
-        answers = self.store.insert(specs)
+        answers = self.store.insert(specs, bounded=True)
         tell_of(self, [(answer.id, spec) for spec, answer in zip(specs, answers, strict=True) if not answer.existed])
         return answers
 

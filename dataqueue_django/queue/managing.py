@@ -1,18 +1,21 @@
-"""Cancelling, retrying, editing and deleting one job.
+"""Cancelling, retrying, editing, pausing and deleting one job.
 
 Coming too late is normal: the methods return False and change nothing, unless they are asked to be strict.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from ..announcing import announce, is_heard
 from ..domain.asking import flag_from, job_id_from
 from ..domain.changes import Alternatives
+from ..domain.controlling import as_control, end_of_pause
 from ..domain.filters import JobFilter
-from ..domain.lifecycle import Operation, refusal, state_of
+from ..domain.lifecycle import Operation, allowed, refusal, state_of
+from ..domain.pausing import is_so_already, pause, resume
 from ..domain.records import EventType, JobStatus
 from ..domain.steering import ask_to_stop, cancel, edit, edited_fields, retry
 from ..exceptions import JobNotFound, JobStateError
@@ -26,7 +29,7 @@ LOOKS = 3
 
 @with_async_twins
 class Managing(QueueBase):
-    """`cancel_job`, `retry_job`, `edit_job`, `delete_job`.
+    """`cancel_job`, `retry_job`, `edit_job`, `pause_job`, `resume_job`, `delete_job`.
 
     Each joins the caller's transaction. `actor` says who did it and is kept with the event. Where the job is not in a
     state for it they return False; with `strict`, or the alias' setting STRICT, they raise JobStateError naming the
@@ -89,6 +92,40 @@ class Managing(QueueBase):
             self.store.on_commit(self.notifier.publish)
         return done
 
+    def pause_job(
+        self,
+        job_id: int,
+        *,
+        reason: str = "",
+        actor: str = "",
+        until: datetime | None = None,
+        strict: bool | None = None,
+    ) -> bool:
+        """Keep a job that has not started, that waits or that will be retried from being claimed.
+
+        It stays so until it is resumed, or until `until`, an aware time in the next ten years; what it waits for may
+        come meanwhile. Returns whether it is paused: True also for one that was, whose pause then stays as it is.
+        A running job is refused, as is one that has ended. `reason`, at most 1,000 characters, is kept with the job.
+        Raises InvalidControl for a value.
+        """
+        id, strict = job_id_from(job_id), self._is_strict(strict)
+        with as_control():
+            who, why = self._actor(actor), self._reason(reason)
+        end = end_of_pause(until, self.store.now())
+        item = pause(id, actor=who, reason=why, until=end)
+        return self._pause_or_resume(Operation.PAUSE, EventType.PAUSED, id, item, strict)
+
+    def resume_job(self, job_id: int, *, actor: str = "", strict: bool | None = None) -> bool:
+        """Let a paused job be claimed again, from when it could have been without the pause.
+
+        Returns whether there is such a job; True also for one that is not paused, which then stays as it is. Pauses of
+        its queue or its type are others: see `resume_queue`. Raises InvalidControl for a value.
+        """
+        id, strict = job_id_from(job_id), self._is_strict(strict)
+        with as_control():
+            who = self._actor(actor)
+        return self._pause_or_resume(Operation.RESUME, EventType.UNPAUSED, id, resume(id, actor=who), strict)
+
     def delete_job(self, job_id: int, *, force: bool = False, strict: bool | None = None) -> bool:
         """Delete a job with its events and tags, and return whether it was there to delete.
 
@@ -98,6 +135,22 @@ class Managing(QueueBase):
         if self.store.delete([id], force=force):
             return True
         return self._too_late(Operation.DELETE_FORCED if force else Operation.DELETE, id, strict)
+
+    def _pause_or_resume(
+        self, operation: Operation, event: EventType, job_id: int, item: Alternatives, strict: bool
+    ) -> bool:
+        """Pause or resume a job unless it is so already; one that is just changing is looked at again."""
+        for _ in range(LOOKS):
+            if self._applied(event, job_id, item):
+                if operation is Operation.RESUME:
+                    self.store.on_commit(self.notifier.publish)
+                return True
+            found, now = self.store.get([job_id]), self.store.now()
+            if found and is_so_already(operation, found[0], now):
+                return True
+            if not found or not allowed(operation, state_of(found[0], now)):
+                break
+        return self._too_late(operation, job_id, strict)
 
     def _cancel_or_stop(self, job_id: int, item: Alternatives, who: str, why: str, strict: bool) -> bool:
         """Ask a running job to stop, or cancel one that does not run; one that is just changing is looked at again."""
