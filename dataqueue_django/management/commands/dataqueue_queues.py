@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...domain.controlling import LONGEST_PER, MOST
 from ...domain.controls import allows, in_words
-from ...domain.options import MAX_INT32
 from ...domain.records import Limit, Pause
 from ...queue import JobQueue
 from ..base import QueueCommand, usage
@@ -30,28 +30,28 @@ class Command(QueueCommand):
 
     def add_options(self, parser: CommandParser) -> None:
         """Declare the options."""
-        count = whole_number(1, MAX_INT32)
+        count, least_one = whole_number(0, MOST), whole_number(1, MOST)
         parser.add_argument("action", type=one_of(tuple(ACTIONS)), metavar="ACTION", help=", ".join(ACTIONS))
         parser.add_argument("--queue", metavar="NAME", help="only jobs of this queue")
         parser.add_argument("--job-type", metavar="NAME", help="only jobs of this type")
         parser.add_argument("--all", action="store_true", help="pause or resume jobs of every queue and type")
-        parser.add_argument("--reason", default="", metavar="TEXT", help="why it is paused; kept with the pause")
+        parser.add_argument("--reason", metavar="TEXT", help="why it is paused; kept with the pause")
         parser.add_argument("--until", type=moment, metavar="TIME", help="when the pause ends, in ISO 8601")
         groups = parser.add_mutually_exclusive_group()
         groups.add_argument("--per-group", action="store_true", help="the limit is of each group by itself")
         groups.add_argument("--group", metavar="ID", help="the limit is of this group alone")
         parser.add_argument("--concurrency", type=count, metavar="N", help="how many run at once")
-        parser.add_argument("--rate", type=count, metavar="N", help="how many begin in --per")
-        parser.add_argument("--per", type=number(0.001, 366 * 86_400), metavar="SECONDS", help="the time of --rate")
-        parser.add_argument("--burst", type=count, metavar="N", help="how many may begin at once after a rest")
-        parser.add_argument("--max-size", type=count, metavar="N", help="how many may wait; no more are added")
+        parser.add_argument("--rate", type=least_one, metavar="N", help="how many begin in --per")
+        parser.add_argument("--per", type=number(0.001, LONGEST_PER), metavar="SECONDS", help="the time of --rate")
+        parser.add_argument("--burst", type=least_one, metavar="N", help="how many may begin at once after a rest")
+        parser.add_argument("--max-size", type=count, metavar="N", help="how many of a group may wait")
 
     def run(self, queue: JobQueue, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do what was asked, and say what came of it."""
         action = given["action"]
         act, takes = ACTIONS[action]
         for name in OPTIONS:
-            if given[name] and name not in takes:
+            if name not in takes and given[name] is not None and given[name] is not False:
                 raise usage(f"{action} takes no --{name.replace('_', '-')}.")
         return {"alias": queue.alias, "action": action, **act(queue, given)}
 
@@ -90,7 +90,7 @@ def _list(queue: JobQueue, _given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _pause(queue: JobQueue, given: Mapping[str, Any]) -> Mapping[str, Any]:
     name, job_type = _scope(given)
-    said = {"reason": given["reason"], "until": given["until"], "actor": ACTOR}
+    said: dict[str, Any] = {"reason": given["reason"] or "", "until": given["until"], "actor": ACTOR}
     if job_type is not None:
         pause = queue.pause_job_type(job_type, queue=name, **said)
     elif name is not None:
