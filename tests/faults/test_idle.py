@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.db.backends.signals import connection_created
 
+from dataqueue_django.domain.controls import limit_id
+from dataqueue_django.domain.filters import JobFilter
 from dataqueue_django.domain.liveness import expire
-from dataqueue_django.domain.records import Worker
+from dataqueue_django.domain.records import JobStatus, Limit, NewJob, Worker
 from dataqueue_django.stores.orm.portable import PortableStore
 from dataqueue_django.stores.orm.postgres import PostgresStore
 from tests.faults.inprocess import Workshop
@@ -64,6 +66,38 @@ def test_an_idle_worker_is_quiet(
         connection_created.disconnect(watch)
     assert BEATS <= seen <= BEATS * PER_BEAT, sorted(set(statements))
     tally(f"{seen} statements in {BEATS} beats, polls and rounds of upkeep beside {dead} rows of gone workers")
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        Limit(id=limit_id(job_type="slow"), job_type="slow", rate=1, per_ms=1_000),
+        Limit(id=limit_id(job_type="slow"), job_type="slow", rate=1, per_ms=1_000, burst=1),
+        Limit(id=limit_id(per_group=True), per_group=True, rate=1, per_ms=1_000),
+    ],
+    ids=["window", "bucket", "group"],
+)
+def test_a_worker_comes_back_when_a_rate_allows_and_asks_little_before(
+    workshop: Workshop, limit: Limit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two jobs lies a second, and polls are further apart than the test is long."""
+    store, asked = workshop.store, []
+    original = store.exchange
+
+    def exchange(items: Any, claim: Any, **options: Any) -> Any:
+        if claim is not None:
+            asked.append(claim)
+        return original(items, claim, **options)
+
+    monkeypatch.setattr(store, "exchange", exchange)
+    workshop.handle("slow", lambda: None)
+    store.put(limit)
+    store.insert([NewJob(job_type="slow", group_id="g") for _ in range(4)])
+    with workshop.working(poll_interval=300):
+        wait_until(lambda: store.count(JobFilter(statuses=(JobStatus.COMPLETED,)))[()] == 1)
+        before = len(asked)
+        wait_until(lambda: store.count(JobFilter(statuses=(JobStatus.COMPLETED,)))[()] == 4)
+    assert len(asked) - before <= 3 * 10
 
 
 def bury(store: PortableStore, count: int) -> None:

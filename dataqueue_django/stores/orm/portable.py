@@ -280,8 +280,11 @@ class PortableStore(ControlTables, StatisticsTables, Store):
         return min([*waits, *([] if held is None else [held])], default=None)
 
     def _held_for(self, claim: Claim, now: datetime | None) -> float | None:
-        """In how many seconds a pause ends, or a limit may have room, that keeps back a job that is due."""
-        controls = self.controls()
+        """In how many seconds a pause ends, or a limit may have room, that keeps back a job that is due.
+
+        As far as the claim knew that found nothing.
+        """
+        controls = self._known
         if not (controls.pauses or controls.limits or claim.group_concurrency):
             return None
         at = self._at(now)
@@ -603,11 +606,16 @@ class PortableStore(ControlTables, StatisticsTables, Store):
 
     def _anything_due(self, claim: Claim, now: datetime | None) -> bool:
         """Whether a claim could find anything: a read, so that idle workers never queue for the write lock."""
-        at, controls = self._at(now), self.controls()
+        at = self._at(now)
+        with self.connection.cursor() as cursor:
+            cursor.execute(load("portable/due"), [self.connection.ops.adapt_datetimefield_value(at)])
+            if not cursor.fetchone()[0]:
+                return False
+        controls = self.controls()
+        if not (controls.pauses or controls.limits):
+            return True
         if self._jobs().filter(stage=rows.LATER, ready_at__lte=at).exists():
             return True
-        if not (controls.pauses or controls.limits):
-            return any(part.exists() for part in in_both_indexes(self._jobs()))
         lanes = open_to(claim, self._lanes(), controls, at)
         if not any(rules(controls, lane) for lane in lanes):
             return bool(lanes)
