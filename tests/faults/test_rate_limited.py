@@ -122,7 +122,7 @@ def test_the_outcome_is_stored_though_the_rate_cannot_be_closed(
     with caplog.at_level(logging.WARNING):
         assert workshop.start(burst=True).wait() == 0
     snoozed(workshop.queue, job_id)
-    assert "the rates over 1 jobs that were rate limited were not closed" in caplog.text
+    assert "the rates over jobs that were rate limited (1) were not closed" in caplog.text
 
 
 def test_a_connection_that_is_lost_meanwhile_is_waited_for(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
