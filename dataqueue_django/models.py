@@ -96,7 +96,11 @@ class Job(models.Model):
     class Meta:
         verbose_name = "job"
         verbose_name_plural = "jobs"
-        permissions: ClassVar = [("retry_job", "Can retry job"), ("cancel_job", "Can cancel job")]
+        permissions: ClassVar = [
+            ("retry_job", "Can retry job"),
+            ("cancel_job", "Can cancel job"),
+            ("pause_job", "Can pause job"),
+        ]
         indexes: ClassVar = [
             models.Index(
                 fields=["queue", "-priority", "position", "ready_at", "id"],
@@ -430,6 +434,7 @@ class Queue(models.Model):
     class Meta:
         verbose_name = "queue"
         verbose_name_plural = "queues"
+        permissions: ClassVar = [("pause_queue", "Can pause queue")]
 
     def __str__(self) -> str:
         return self.id
@@ -474,6 +479,7 @@ class Limit(models.Model):
     class Meta:
         verbose_name = "limit"
         verbose_name_plural = "limits"
+        permissions: ClassVar = [("set_limit", "Can set limit")]
 
     def __str__(self) -> str:
         return self.id

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .rates import Rate
 from .records import Limit, Pause
 
 EACH = "*"
+LONGEST_PER = timedelta(days=30)
+"""The longest time that a rate can be about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,3 +112,23 @@ def _is_for(limit: Limit, group_id: str | None) -> bool:
 
 def _escaped(name: str) -> str:
     return name.replace("%", "%25").replace("/", "%2F")
+
+
+def in_words(scope: Pause | Limit) -> str:
+    """Return what a pause or a limit is about, such as "type send of queue mail, each group"."""
+    parts = [f"type {scope.job_type}"] if scope.job_type else []
+    parts += [f"queue {scope.queue}"] if scope.queue else []
+    about = " of ".join(parts) or "all jobs"
+    if isinstance(scope, Pause) or not scope.is_of_groups:
+        return about
+    return f"{about}, each group" if scope.group_id is None else f"{about}, group {scope.group_id}"
+
+
+def allows(limit: Limit) -> str:
+    """Return what a limit allows, such as "2 at once, 5 per 1 s"."""
+    parts = [] if limit.concurrency is None else [f"{limit.concurrency} at once"]
+    if limit.rate is not None and limit.per is not None:
+        burst = "" if limit.burst is None else f" with bursts of {limit.burst}"
+        parts.append(f"{limit.rate} per {limit.per.total_seconds():g} s{burst}")
+    parts += [] if limit.max_size is None else [f"{limit.max_size} waiting"]
+    return ", ".join(parts)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Collection
+from datetime import datetime
+
+from django.utils import timezone
 
 from ..exceptions import did_you_mean, shown
 
@@ -36,6 +39,16 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def moment(text: str) -> datetime:
+    """Read a time in ISO 8601; one without an offset is in the project's time zone."""
+    try:
+        at = datetime.fromisoformat(text)
+        return at if timezone.is_aware(at) else timezone.make_aware(at)
+    except (ValueError, OverflowError):
+        expected = "expected one such as 2030-12-31T18:00 or 2030-12-31T17:00Z"
+        raise ArgumentTypeError(f"{shown(text)} is not a time; {expected}.") from None
 
 
 def one_of(words: Collection[str]) -> Callable[[str], str]:

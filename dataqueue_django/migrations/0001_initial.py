@@ -74,6 +74,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "limit",
                 "verbose_name_plural": "limits",
+                "permissions": [("set_limit", "Can set limit")],
             },
         ),
         migrations.CreateModel(
@@ -102,6 +103,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "queue",
                 "verbose_name_plural": "queues",
+                "permissions": [("pause_queue", "Can pause queue")],
             },
         ),
         migrations.CreateModel(
@@ -292,7 +294,11 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "job",
                 "verbose_name_plural": "jobs",
-                "permissions": [("retry_job", "Can retry job"), ("cancel_job", "Can cancel job")],
+                "permissions": [
+                    ("retry_job", "Can retry job"),
+                    ("cancel_job", "Can cancel job"),
+                    ("pause_job", "Can pause job"),
+                ],
                 "indexes": [
                     models.Index(
                         condition=models.Q(("group_id__isnull", True), ("stage", "claimable")),
