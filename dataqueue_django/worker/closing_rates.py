@@ -36,7 +36,7 @@ class ClosingRates:
             for until, keys in self._times(asked).items():
                 self._store.close_rate(keys, until=until)
         except Exception as error:
-            logger.warning("the rates over %d jobs that were rate limited were not closed", len(asked), exc_info=True)
+            logger.warning("the rates over jobs that were rate limited (%d) were not closed", len(asked), exc_info=True)
             if self._store.is_lost_connection(error):
                 self._asked = asked
 

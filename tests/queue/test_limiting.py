@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
-from dataqueue_django import GroupFull, InvalidControl, job
+from dataqueue_django import GroupFull, InvalidControl
 from dataqueue_django.domain.lifecycle import State
 from dataqueue_django.domain.records import Claim, GroupCounts, Worker
 from dataqueue_django.queue import JobQueue
-from tests.queue.states import JOB_TYPE, finish, job_in, run_of
+from tests.queue.states import JOB_TYPE, finish, handler, job_in, run_of
 
 N = {"n": 1}
 
@@ -153,7 +153,7 @@ def test_a_full_group_gets_no_other_job(queue: JobQueue) -> None:
     run_of(queue, first)
     queue.add_job(JOB_TYPE, N, group_id="a")
     with pytest.raises(GroupFull):
-        job(JOB_TYPE)(lambda n: None).using(alias=queue.alias, group_id="a").enqueue(n=1)
+        handler.using(alias=queue.alias, group_id="a").enqueue(n=1)
     assert len(queue.get_jobs()) == 5
 
 

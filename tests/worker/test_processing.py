@@ -166,6 +166,28 @@ def test_only_the_chosen_queues_and_types_are_taken(queue: JobQueue) -> None:
     assert queue.create_processor(exclude_queues=["mail"]).start() == 2
 
 
+def test_groups_may_be_left_out_or_kept_to_a_few_jobs_at_once(queue: JobQueue) -> None:
+    running: list[str] = []
+    most: list[int] = []
+
+    @job("processing.grouped")
+    def grouped(group: str) -> None:
+        running.append(group)
+        most.append(max(running.count(one) for one in ("a", "b")))
+        time.sleep(0.05)
+        running.remove(group)
+
+    for group in ("a", "b", "c"):
+        for _ in range(3):
+            queue.add_job("processing.grouped", {"group": group}, group_id=group)
+    processor = queue.create_processor(concurrency=6, exclude_groups="c", group_concurrency=1, poll_interval=0.02)
+    processor.start_in_background()
+    wait_until(lambda: len(most) == 6)
+    assert processor.stop_and_drain()
+    assert max(most) == 1
+    assert queue.get_group_counts("c").waiting == 3
+
+
 def test_a_batch_leaves_nothing_behind(queue: JobQueue) -> None:
     """No row, no thread, no connection; the process' signals, its logging and the caller's session are untouched."""
 

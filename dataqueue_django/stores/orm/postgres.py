@@ -85,9 +85,7 @@ class PostgresStore(PortableStore):
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
         """See Store.insert."""
         if bounded and any(job.group_id is not None for job in jobs):
-            with self._write():
-                self._check_sizes(jobs, now)
-                return self._insert(jobs, now)
+            return super().insert(jobs, now=now, bounded=True)
         return self._insert(jobs, now)
 
     def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> list[Inserted]:
