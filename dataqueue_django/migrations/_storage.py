@@ -1,6 +1,6 @@
 """Storage options of the PostgreSQL tables: room for updates on the page, and vacuum by count instead of by share.
 
-Table options are no part of Django's model state, so they are set by the migration that creates the tables; other
+And what the planner is to think of columns. Options are no part of Django's model state, so they are set by the migration that creates the tables; other
 vendors have none.
 """
 
@@ -18,9 +18,15 @@ OPTIONS = {
     "dataqueue_ratebucket": "fillfactor = 50",
 }
 
+# Where all jobs but some are of one type, the statistics know of no other. Then the index of a queue looks as good for
+# the first jobs of a type as the index of types, and is read over all those that a pause keeps back: 200,000 in 90 ms.
+COLUMNS = {("dataqueue_job", "job_type"): "n_distinct = 100"}
+
 
 def set_storage_options(apps: Any, schema_editor: Any) -> None:
     """Set the options on PostgreSQL; nothing happens elsewhere."""
     if schema_editor.connection.vendor == "postgresql":
         for table, options in OPTIONS.items():
             schema_editor.execute(f"ALTER TABLE {table} SET ({options})")
+        for (table, column), options in COLUMNS.items():
+            schema_editor.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET ({options})")

@@ -137,12 +137,79 @@ def undone(alias: str) -> Iterator[None]:
         transaction.set_rollback(True, using=alias)
 
 
-@pytest.mark.skipif(VARIANT == "pgbouncer", reason="nothing is prepared behind PgBouncer")
-@real_transactions("postgres")
-class TestPostgresPlans:
-    """With generic plans, as on a worker's connection."""
+class PlansOfPostgres:
+    """How PostgreSQL would run what is sent."""
 
     alias = "postgres"
+
+    def plan_of(self, store: PortableStore, words: str, act: Callable[[], Any]) -> Plan:
+        """Return the generic plan of the last prepared statement that `act` sends and that holds `words`."""
+        with store.private_session(), undone(self.alias), store.connection.cursor() as cursor:
+            act()
+            cursor.execute(
+                "SELECT name, statement, parameter_types::text[] FROM pg_prepared_statements ORDER BY prepare_time"
+            )
+            texts = {"pick_queue": "queue = $", "pick_lanes": "AS lane(", "pick_ids": "id = ANY($"}
+            wanted = texts.get(words, words)
+            name, statement, types = [row for row in cursor.fetchall() if wanted in row[1]][-1]
+            nothing = f"({', '.join(['NULL'] * len(types))})" if types else ""
+            cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE {name}{nothing}")
+            return plan(statement, cursor.fetchone()[0])
+
+    def unprepared(self, store: PortableStore, act: Callable[[], Any]) -> list[Plan]:
+        """Return the plans of the statements that `act` sends through Django's cursor."""
+        sent: list[tuple[str, Any]] = []
+
+        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if "SAVEPOINT" not in sql:
+                sent.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with undone(self.alias), store.connection.cursor() as cursor:
+            with store.connection.execute_wrapper(note):
+                act()
+            plans = []
+            for sql, params in sent:
+                cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+                plans.append(plan(sql, cursor.fetchone()[0]))
+            return plans
+
+    @staticmethod
+    def reads(plan: Plan, *indexes: str) -> None:
+        """Assert that a plan uses the indexes and reads the table of jobs in no other way."""
+        assert plan.indexes >= set(indexes)
+        assert "dataqueue_job" not in plan.scanned
+
+
+class PlansOfSqlite:
+    """How SQLite would run what is sent."""
+
+    alias = SQLITE
+
+    def plans(self, store: PortableStore, words: str, act: Callable[[], Any]) -> list[str]:
+        """Return the plans of the SELECTs that `act` sends and that hold `words`, values included."""
+        sent: list[tuple[str, Any]] = []
+
+        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            sent.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with undone(self.alias), store.connection.cursor() as cursor:
+            with store.connection.execute_wrapper(note):
+                act()
+            found = []
+            for sql, params in sent:
+                shown = sql + "".join(f" {value!r}" for value in params or ())
+                if words in shown and sql.lstrip().startswith(("SELECT", "WITH")):
+                    cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+                    found.append("\n".join(row[3] for row in cursor.fetchall()))
+            return found
+
+
+@pytest.mark.skipif(VARIANT == "pgbouncer", reason="nothing is prepared behind PgBouncer")
+@real_transactions("postgres")
+class TestPostgresPlans(PlansOfPostgres):
+    """With generic plans, as on a worker's connection."""
 
     def test_claiming_from_one_queue(self, filled: PortableStore) -> None:
         plan = self.plan_of(filled, "pick_queue", lambda: filled.claim(claim(filled, queues=("mail",)), now=NOW))
@@ -185,8 +252,8 @@ class TestPostgresPlans:
 
     def test_finding_the_lanes(self, filled: PortableStore) -> None:
         plan = self.plan_of(filled, "RECURSIVE", lambda: filled.claim(claim(filled), now=NOW))
-        assert plan.indexes <= {"dataqueue_job_lane", "dataqueue_job_claimable"}
-        self.reads(plan, "dataqueue_job_lane")
+        assert plan.indexes <= {"dataqueue_job_lane", "dataqueue_job_claimable", "dataqueue_job_turn"}
+        self.reads(plan, "dataqueue_job_lane", "dataqueue_job_turn")
 
     @pytest.mark.parametrize(
         ("index", "table", "act"),
@@ -318,59 +385,18 @@ class TestPostgresPlans:
         self.reads(one, "dataqueue_job_later")
         assert one.indexes & {"dataqueue_job_lane", "dataqueue_job_claimable"}  # either holds just the claimable ones
 
-    # -- helpers
-
-    def plan_of(self, store: PortableStore, words: str, act: Callable[[], Any]) -> Plan:
-        """Return the generic plan of the last prepared statement that `act` sends and that holds `words`."""
-        with store.private_session(), undone(self.alias), store.connection.cursor() as cursor:
-            act()
-            cursor.execute(
-                "SELECT name, statement, parameter_types::text[] FROM pg_prepared_statements ORDER BY prepare_time"
-            )
-            texts = {"pick_queue": "queue = $", "pick_lanes": "AS lane(", "pick_ids": "id = ANY($"}
-            wanted = texts.get(words, words)
-            name, statement, types = [row for row in cursor.fetchall() if wanted in row[1]][-1]
-            nothing = f"({', '.join(['NULL'] * len(types))})" if types else ""
-            cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE {name}{nothing}")
-            return plan(statement, cursor.fetchone()[0])
-
-    def unprepared(self, store: PortableStore, act: Callable[[], Any]) -> list[Plan]:
-        """Return the plans of the statements that `act` sends through Django's cursor."""
-        sent: list[tuple[str, Any]] = []
-
-        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            if "SAVEPOINT" not in sql:
-                sent.append((sql, params))
-            return execute(sql, params, many, context)
-
-        with undone(self.alias), store.connection.cursor() as cursor:
-            with store.connection.execute_wrapper(note):
-                act()
-            plans = []
-            for sql, params in sent:
-                cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
-                plans.append(plan(sql, cursor.fetchone()[0]))
-            return plans
-
-    @staticmethod
-    def reads(plan: Plan, *indexes: str) -> None:
-        """Assert that a plan uses the indexes and reads the table of jobs in no other way."""
-        assert plan.indexes >= set(indexes)
-        assert "dataqueue_job" not in plan.scanned
-
 
 @real_transactions(SQLITE)
-class TestSqlitePlans:
-    alias = SQLITE
-
+class TestSqlitePlans(PlansOfSqlite):
     def test_picking_from_lanes(self, filled: PortableStore) -> None:
-        [pick] = self.plans(filled, "UNION ALL SELECT * FROM (SELECT id", lambda: filled.claim(claim(filled), now=NOW))
+        [pick] = self.plans(filled, "SELECT * FROM (SELECT %s AS n, id", lambda: filled.claim(claim(filled), now=NOW))
         assert pick.count("dataqueue_job_lane") == 6
         assert "SCAN dataqueue_job" not in pick
 
     def test_finding_the_lanes(self, filled: PortableStore) -> None:
         [lanes] = self.plans(filled, "RECURSIVE", lambda: filled.claim(claim(filled), now=NOW))
         assert lanes.count("USING INDEX dataqueue_job_lane") == 2
+        assert lanes.count("dataqueue_job_turn") >= 2
         assert "SCAN dataqueue_job" not in lanes
         assert "SCAN j" not in lanes
 
@@ -429,25 +455,6 @@ class TestSqlitePlans:
     def test_what_is_ready(self, filled: PortableStore) -> None:
         [one] = self.plans(filled, "UNION ALL", lambda: filled.backlogs(now=NOW))
         assert one.count("USING INDEX dataqueue_job_la") == 2  # lane and later
-
-    def plans(self, store: PortableStore, words: str, act: Callable[[], Any]) -> list[str]:
-        """Return the plans of the SELECTs that `act` sends and that hold `words`, values included."""
-        sent: list[tuple[str, Any]] = []
-
-        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            sent.append((sql, params))
-            return execute(sql, params, many, context)
-
-        with undone(self.alias), store.connection.cursor() as cursor:
-            with store.connection.execute_wrapper(note):
-                act()
-            found = []
-            for sql, params in sent:
-                shown = sql + "".join(f" {value!r}" for value in params or ())
-                if words in shown and sql.lstrip().startswith(("SELECT", "WITH")):
-                    cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
-                    found.append("\n".join(row[3] for row in cursor.fetchall()))
-            return found
 
 
 def plan(statement: str, answer: Any) -> Plan:

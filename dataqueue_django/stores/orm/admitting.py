@@ -182,7 +182,7 @@ class Admission:
             running = store._running() if any(limit.concurrency is not None for limit in self._limits) else {}
             rooms = Rooms(self._limits, running, buckets, at, self._claim.exclude_groups)
             chosen = admitted(found, rooms, self._claim.limit)
-            started = store._begin([one.id for one in chosen], self._claim, self._controls, self._now)
+            started = store._begin([one.id for one in chosen], self._claim, self._controls, at)
             begun = {job.id for job in started}
             mine = [one for one in chosen if one.id in begun]
             store._write_buckets(spent(rooms, mine, buckets, at))
