@@ -1,7 +1,7 @@
 """To which addresses a visitor may have something sent: public ones over HTTP, and the demo's own receivers.
 
-Whoever may name an address has this server ask for it, from within its network. So what a name resolves to is looked at,
-and the connection goes to just that: a second look could find something else.
+Whoever may name an address has this server ask for it, from within its network. So what a name resolves to is looked
+at, and the connection goes to just that: a second look could find something else.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -37,10 +38,8 @@ class Answer:
         if self.retry_after.isascii() and self.retry_after.isdigit():
             seconds = float(self.retry_after[:9])
         elif self.retry_after:
-            try:
+            with suppress(ValueError, OverflowError):
                 seconds = parsedate_to_datetime(self.retry_after).timestamp() - now
-            except (ValueError, OverflowError):
-                pass
         return min(max(seconds, SHORTEST), LONGEST)
 
 

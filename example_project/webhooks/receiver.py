@@ -1,4 +1,4 @@
-"""Hosts to deliver to, for the demo and the tests: real HTTP servers on free ports of this machine, each with its manners.
+"""Hosts to deliver to, for the demo and the tests: real HTTP servers on free ports here, each with its manners.
 
 They look at signatures, and keep what they were asked and how many asked at once.
 """
