@@ -17,6 +17,7 @@ FACTS = {
     "failureReason": "failure_reason",
     "retryInMs": "retry_in_ms",
     "delayMs": "delay_ms",
+    "rateLimited": "rate_limited",
     "reason": "reason",
     "crashes": "crashes",
 }

@@ -506,7 +506,7 @@ class RateBucket(models.Model):
     """
 
     key = models.TextField(primary_key=True)
-    tokens = models.FloatField(db_default=0.0, default=0.0)
+    tokens = models.FloatField(null=True)
     at = models.DateTimeField()
     begun = models.JSONField(null=True)
     closed_until = models.DateTimeField(null=True)

@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heapreplace
 from typing import Any, NamedTuple
 
 from .controls import key_of, limits_over, rate_of
-from .rates import Bucket, full, room, spend
+from .rates import Bucket, room, spend
 from .records import Limit, Permits
 
 FULL = 0.25
@@ -34,12 +34,13 @@ class Candidate(NamedTuple):
 
 
 class Use(NamedTuple):
-    """How a limit stands: how many run under it, and which permits its rate has."""
+    """How a limit stands: how many run under it, which permits its rate has, and until when somebody closed that."""
 
     limit: Limit
     key: str
     running: int
     permits: Permits | None
+    closed_until: datetime | None = None
 
 
 Running = Mapping[tuple[str, str, str | None], int]
@@ -87,8 +88,12 @@ class Rooms:
     def use_of(self, limit: Limit, key: str) -> Use:
         """Return how a limit stands."""
         rate = rate_of(limit)
-        permits = None if rate is None else room(rate, self._buckets.get(key) or full(rate, self._now), self._now)
-        return Use(limit, key, self._running_under(limit, key), permits)
+        running = self._running_under(limit, key)
+        if rate is None:
+            return Use(limit, key, running, None)
+        bucket = self._buckets.get(key) or Bucket(None, self._now)
+        closed = bucket.closed_until if bucket.closed_until and bucket.closed_until > self._now else None
+        return Use(limit, key, running, room(rate, bucket, self._now), closed)
 
     def next_room_in(self, queue: str, job_type: str, group_id: str | None = None) -> float:
         """Return in how many seconds it is worth looking again for a job that there is no room for."""
@@ -126,7 +131,7 @@ def spent(rooms: Rooms, begun: Iterable[Candidate], buckets: Mapping[str, Bucket
             if rate is not None:
                 rates[key] = rate
                 counts[key] += 1
-    return {key: spend(rates[key], buckets.get(key) or full(rates[key], now), n, now) for key, n in counts.items()}
+    return {key: spend(rates[key], buckets.get(key) or Bucket(None, now), n, now) for key, n in counts.items()}
 
 
 def admitted(candidates: Iterable[Candidate], rooms: Rooms, limit: int) -> list[Candidate]:

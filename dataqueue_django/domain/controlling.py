@@ -54,6 +54,12 @@ def new_queue(given: Any, description: Any = "") -> Queue:
     return Queue(id=id, description=told or "")
 
 
+def given_name(field: str, given: Any) -> str:
+    """Return the name of a queue or a job type that has to be given; raises InvalidControl."""
+    with as_control():
+        return name(field, given)
+
+
 def scope(queue: Any = None, job_type: Any = None) -> tuple[str, str]:
     """Return a queue and a job type that are meant, each "" for any; raises InvalidControl."""
     with as_control():

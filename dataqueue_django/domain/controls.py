@@ -96,6 +96,12 @@ def limits_over(limits: Iterable[Limit], queue: str, job_type: str, group_id: st
     return tuple(sorted(kept, key=lambda limit: limit.id))
 
 
+def rates_over(limits: Iterable[Limit], queue: str, job_type: str, group_id: str | None) -> tuple[str, ...]:
+    """Return the keys of the rates that a job of this queue, type and group begins under."""
+    over = limits_over(limits, queue, job_type, group_id)
+    return tuple(key_of(limit, group_id) for limit in over if limit.rate is not None)
+
+
 def _is_for(limit: Limit, group_id: str | None) -> bool:
     if limit.group_id is not None:
         return limit.group_id == group_id

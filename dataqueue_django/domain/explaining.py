@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from .admission import Use
 from .backlog import Obstacle, obstacle_to
+from .controls import Controls
+from .holding_back import is_held, pause_of_job, what_holds_back
 from .lifecycle import State, state_of
 from .liveness import is_silent, serves
 from .records import CancelRequest, Job, Worker
+from .wording import because, by, number, span, time
+
+NO_CONTROLS = Controls()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +34,13 @@ def questions(job: Job, workers: Sequence[Worker]) -> tuple[int, ...]:
     return tuple(worker.id for worker in workers if worker.expired_at is None and _would_take(worker, job))
 
 
+def is_due(job: Job, now: datetime) -> bool:
+    """Return whether a worker could take a job now, as far as the job itself is concerned."""
+    state = state_of(job, now)
+    due = job.ready_at is not None and job.ready_at <= now and not is_held(job, now)
+    return state is State.READY or (due and state in (State.WAITING, State.RETRYING))
+
+
 def explain(
     job: Job,
     workers: Sequence[Worker],
@@ -36,16 +49,24 @@ def explain(
     now: datetime,
     known: bool = True,
     request: CancelRequest | None = None,
+    controls: Controls = NO_CONTROLS,
+    uses: Sequence[Use] = (),
 ) -> Explanation:
     """Return why `job` is where it is at `now`.
 
     `busy` says how many jobs each worker holds that `questions` asked for; `known` whether the code here has a handler
-    for the job's type; `request` that somebody has asked it to stop.
+    for the job's type; `request` that somebody has asked it to stop; `controls` which pauses there are, and `uses` how
+    the limits over the job stand.
     """
     state = state_of(job, now)
-    due = job.ready_at is not None and job.ready_at <= now
-    if state is State.READY or (due and state in (State.WAITING, State.RETRYING)):
-        return _ready(state, job, workers, busy, now, known)
+    held = pause_of_job(job) if is_held(job, now) else None
+    if held is None and is_due(job, now):
+        held = what_holds_back(job, controls, uses, now)
+        if held is None:
+            return _ready(state, job, workers, busy, now, known)
+    if held is not None:
+        reason, text, facts = held
+        return Explanation(state=state, reason=reason, text=text, facts={**_facts(job), **facts})
     if state is State.PROCESSING:
         found = _processing(job, workers, now)
         return found if request is None else _asked(found, request)
@@ -58,14 +79,12 @@ def _standing(state: State, job: Job, now: datetime) -> tuple[str, str]:
     if state in (State.DELAYED, State.RETRYING) and job.ready_at is not None:
         what = "It runs" if state is State.DELAYED else f"Attempt {job.attempts} failed; the next one comes"
         word = "delayed" if state is State.DELAYED else "retrying"
-        return word, f"{what} in {_span(job.ready_at - now)}, at {_time(job.ready_at)}."
+        return word, f"{what} in {span(job.ready_at - now)}, at {time(job.ready_at)}."
     if state is State.BLOCKED:
-        return "blocked", f"It waits for {_number(job.open_dependencies, 'other job')} to complete."
-    if state is State.PAUSED:
-        return "paused", f"It was paused{_by(job.paused_by)}; it runs once it is resumed."
+        return "blocked", f"It waits for {number(job.open_dependencies, 'other job')} to complete."
     if state is State.WAITING:
         if job.wait_until is not None:
-            return "waiting", f"Its handler waits until {_time(job.wait_until)}."
+            return "waiting", f"Its handler waits until {time(job.wait_until)}."
         return "waiting", f"Its handler waits for the token {job.wait_token_id} to be completed."
     if state is State.FAILED:
         why = f" ({job.failure_reason})" if job.failure_reason else ""
@@ -74,14 +93,14 @@ def _standing(state: State, job: Job, now: datetime) -> tuple[str, str]:
             f"It failed for good in attempt {job.attempts} of {job.max_attempts}{why}; it can be retried.",
         )
     if state is State.CANCELLED:
-        return "cancelled", f"It was cancelled at {_time(job.last_cancelled_at)}; it can be retried."
-    return "completed", f"It completed at {_time(job.finished_at)}."
+        return "cancelled", f"It was cancelled at {time(job.last_cancelled_at)}; it can be retried."
+    return "completed", f"It completed at {time(job.finished_at)}."
 
 
 def _processing(job: Job, workers: Sequence[Worker], now: datetime) -> Explanation:
     holder = next((worker for worker in workers if worker.id == job.worker_id), None)
     facts = {**_facts(job), "worker": job.locked_by}
-    since = _span(now - job.locked_at) if job.locked_at else "an unknown time"
+    since = span(now - job.locked_at) if job.locked_at else "an unknown time"
     if holder is None or holder.expired_at is not None:
         return Explanation(
             state=State.PROCESSING,
@@ -90,7 +109,7 @@ def _processing(job: Job, workers: Sequence[Worker], now: datetime) -> Explanati
             facts=facts,
         )
     if is_silent(holder, now):
-        silence = _span(now - holder.last_beat_at) if holder.last_beat_at else "a while"
+        silence = span(now - holder.last_beat_at) if holder.last_beat_at else "a while"
         return Explanation(
             state=State.PROCESSING,
             reason="worker_silent",
@@ -103,8 +122,8 @@ def _processing(job: Job, workers: Sequence[Worker], now: datetime) -> Explanati
 
 def _asked(found: Explanation, request: CancelRequest) -> Explanation:
     """The same of a job that somebody has asked to stop; where its worker is gone, that is what matters."""
-    why = f": {request.reason}" if request.reason else ""
-    text = f"{found.text} It was asked to stop{_by(request.actor)} at {_time(request.created_at)}{why}."
+    when, why = time(request.created_at), because(request.reason)
+    text = f"{found.text} It was asked to stop{by(request.actor)} at {when}{why}."
     facts = {**found.facts, "asked_at": request.created_at, "asked_by": request.actor, "asked_why": request.reason}
     reason = "asked_to_stop" if found.reason == "running" else found.reason
     return replace(found, reason=reason, text=text, facts=facts)
@@ -165,25 +184,3 @@ def _facts(job: Job) -> dict[str, Any]:
         "max_attempts": job.max_attempts,
         "ready_at": job.ready_at,
     }
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _by(actor: str | None) -> str:
-    return f" by {actor}" if actor else ""
-
-
-def _time(moment: datetime | None) -> str:
-    return "an unknown time" if moment is None else moment.isoformat(sep=" ", timespec="seconds")
-
-
-def _span(duration: timedelta) -> str:
-    """Return a duration in the two largest units that matter."""
-    seconds = max(0, round(duration.total_seconds()))
-    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{seconds} s"

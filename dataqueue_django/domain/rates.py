@@ -34,17 +34,15 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The state of one rate at a moment: permits of a bucket, what began of a window, and until when it is closed."""
+    """The state of one rate at a moment: permits of a bucket, what began of a window, and until when it is closed.
 
-    tokens: float
+    One that nobody has used yet has all its permits: `tokens` is None.
+    """
+
+    tokens: float | None
     at: datetime
     begun: Begun = ()
     closed_until: datetime | None = None
-
-
-def full(rate: Rate, now: datetime) -> Bucket:
-    """Return the state of a rate that nobody has used yet."""
-    return Bucket(float(rate.count if rate.burst is None else rate.burst), now)
 
 
 def room(rate: Rate, bucket: Bucket, now: datetime) -> Permits:
@@ -77,11 +75,13 @@ def take(bucket: Bucket, *, want: int, limit: int, window: timedelta, now: datet
     rate = Rate(limit, window, burst=limit)
     granted = min(want, room(rate, bucket, now).granted)
     left = spend(rate, bucket, granted, now)
-    wait = 0.0 if granted == want else max(0.0, (1 - left.tokens) / rate.per_second)
+    wait = 0.0 if granted == want else max(0.0, (1 - (left.tokens or 0.0)) / rate.per_second)
     return left, Permits(granted=granted, retry_after=wait)
 
 
 def _tokens(rate: Rate, burst: int, bucket: Bucket, now: datetime) -> float:
+    if bucket.tokens is None:
+        return float(burst)
     passed = max(0.0, (now - bucket.at).total_seconds())
     return min(float(burst), bucket.tokens + passed * rate.per_second)
 

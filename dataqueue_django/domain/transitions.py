@@ -95,10 +95,13 @@ def release(run: Execution, *, why: str) -> Change:
     return _finish(run, Verb.RELEASE, fields, EventType.RELEASED, {"reason": why})
 
 
-def snooze(run: Execution, seconds: float, *, progress: Mapping[str, Any] | None = None) -> Change:
+def snooze(
+    run: Execution, seconds: float, *, progress: Mapping[str, Any] | None = None, rate_limited: bool = False
+) -> Change:
     """The handler said "not now": ready again in `seconds`, and the next claim counts no attempt."""
     fields = {**(progress or {}), **_left(JobStatus.PENDING, ready=After(seconds)), "resuming": True}
-    return _finish(run, Verb.SNOOZE, fields, EventType.SNOOZED, {"delayMs": round(seconds * 1000)})
+    why = {"rateLimited": True} if rate_limited else {}
+    return _finish(run, Verb.SNOOZE, fields, EventType.SNOOZED, {"delayMs": round(seconds * 1000), **why})
 
 
 def park(run: Execution, wait: Wait, *, progress: Mapping[str, Any] | None = None) -> Alternatives:

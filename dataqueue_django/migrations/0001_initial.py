@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
             name="RateBucket",
             fields=[
                 ("key", models.TextField(primary_key=True, serialize=False)),
-                ("tokens", models.FloatField(db_default=0.0, default=0.0)),
+                ("tokens", models.FloatField(null=True)),
                 ("at", models.DateTimeField()),
                 ("begun", models.JSONField(null=True)),
                 ("closed_until", models.DateTimeField(null=True)),

@@ -56,6 +56,7 @@ class Options(TypedDict, total=False):
     retry_delay_max: float | timedelta | None
     tags: Iterable[str] | None
     idempotency_key: str | None
+    group_id: str | None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..domain.asking import filter_from, job_id_from, page_after, page_limit, page_offset, status_from, tags_from
-from ..domain.explaining import Explanation, explain, questions
+from ..domain.explaining import NO_CONTROLS, Explanation, explain, is_due, questions
 from ..domain.filters import COUNTABLE, JobFilter, TagMatch
 from ..domain.records import CancelRequest, Job, JobEvent, Kind, Worker
 from ..exceptions import InvalidFilter, did_you_mean, shown
@@ -105,7 +105,9 @@ class Finding(QueueBase):
     def explain_job(self, job_id: int) -> Explanation | None:
         """Say why a job is where it is, above all why it does not run; None for an unknown id.
 
-        Reads the job, the workers and how busy they are; changes nothing.
+        For a job that is due it names what keeps workers from it: a pause of its queue, its type or everything, a limit
+        that is reached, a rate that is used up, or that no worker is there or free. Reads the job, the workers and how
+        busy they are, and the pauses and limits; changes nothing.
         """
         job = self.get_job(job_id)
         if job is None:
@@ -117,4 +119,7 @@ class Finding(QueueBase):
         requests = self.get_cancel_requests([job.id]) if job.worker_id is not None else []
         request = requests[0] if requests else None
         known = self.handlers.get(job.job_type) is not None
-        return explain(job, workers, busy, now=self.store.now(), known=known, request=request)
+        now = self.store.now()
+        controls = self.store.controls() if is_due(job, now) else NO_CONTROLS
+        uses = self.store.usage(job.queue, job.job_type, job.group_id) if controls.limits else []
+        return explain(job, workers, busy, now=now, known=known, request=request, controls=controls, uses=uses)

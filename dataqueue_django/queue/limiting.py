@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ..domain.admission import Use
-from ..domain.controlling import as_control, group_of, limit_scope, new_limit, scope
+from ..domain.controlling import as_control, given_name, group_of, limit_scope, new_limit, scope
 from ..domain.controls import limit_id
 from ..domain.records import GroupCounts, Kind, Limit
 from ..exceptions import InvalidControl
@@ -87,8 +87,7 @@ class Limiting(QueueBase):
 
         An empty list where no limit is over them.
         """
-        queue, job_type = scope(_named(queue), _named(job_type))
-        return self.store.usage(queue, job_type, group_of(group_id))
+        return self.store.usage(given_name("queue", queue), given_name("job_type", job_type), group_of(group_id))
 
     def get_group_counts(self, group_id: str, *, queue: str | None = None, job_type: str | None = None) -> GroupCounts:
         """Return how many jobs of a group wait, now or for later, and how many run; of one queue or type, if given.
@@ -100,8 +99,3 @@ class Limiting(QueueBase):
             raise InvalidControl("group_id is None; expected a string of 1 to 255 characters.")
         in_queue, of_type = scope(queue, job_type)
         return self.store.group_counts(group, queue=in_queue, job_type=of_type)
-
-
-def _named(given: str) -> str:
-    """Return a name that has to be one: None would mean any."""
-    return "" if given is None else given

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from ..domain.controlling import QueueInfo, as_control, new_pause, new_queue, scope
+from ..domain.controlling import QueueInfo, as_control, given_name, new_pause, new_queue, scope
 from ..domain.controls import holds, scope_id
 from ..domain.filters import JobFilter
+from ..domain.holding_back import called
 from ..domain.records import JobStatus, Kind, Pause, Queue
 from .aio import with_async_twins
 from .base import QueueBase
@@ -28,19 +29,18 @@ class Pausing(QueueBase):
 
     def pause_queue(self, queue: str, *, reason: str = "", actor: str = "", until: datetime | None = None) -> Pause:
         """Let workers take no more jobs of a queue, and return the pause."""
-        return self._pause(_named(queue), None, reason, actor, until)
+        return self._pause(given_name("queue", queue), None, reason, actor, until)
 
     def resume_queue(self, queue: str, *, actor: str = "") -> bool:
         """Let workers take jobs of a queue again, and return whether it was paused.
 
         What else pauses its jobs stays: pauses of job types, within the queue too, and of everything.
         """
-        return self._resume(_named(queue), None, actor)
+        return self._resume(given_name("queue", queue), None, actor)
 
     def is_queue_paused(self, queue: str) -> bool:
         """Return whether no worker takes jobs of a queue, because it or everything is paused."""
-        name, _ = scope(_named(queue))
-        return self.store.controls().pause_of(name, "", self.store.now()) is not None
+        return self.store.controls().pause_of(given_name("queue", queue), "", self.store.now()) is not None
 
     def pause_job_type(
         self,
@@ -52,14 +52,14 @@ class Pausing(QueueBase):
         until: datetime | None = None,
     ) -> Pause:
         """Let workers take no more jobs of a type, in one queue or in all, and return the pause."""
-        return self._pause(queue, _named(job_type), reason, actor, until)
+        return self._pause(queue, given_name("job_type", job_type), reason, actor, until)
 
     def resume_job_type(self, job_type: str, *, queue: str | None = None, actor: str = "") -> bool:
         """Let workers take jobs of a type again, and return whether just that was paused: the type, or it in a queue.
 
         A pause of the type in one queue and one of it in all queues are two.
         """
-        return self._resume(queue, _named(job_type), actor)
+        return self._resume(queue, given_name("job_type", job_type), actor)
 
     def pause_all(self, *, reason: str = "", actor: str = "", until: datetime | None = None) -> Pause:
         """Let workers take no more jobs at all, and return the pause."""
@@ -91,7 +91,7 @@ class Pausing(QueueBase):
         declared: dict[str, Queue] = {one.id: one for one in self.store.find(Kind.QUEUE)}
         pauses = [pause for pause in controls.pauses if holds(pause, now)]
         with_jobs = {queue for (queue,) in self.store.count(by=("queue",))}
-        named = {one.queue for one in (*pauses, *controls.limits) if one.queue}
+        named = {pause.queue for pause in pauses} | {limit.queue for limit in controls.limits}
         ready = self._ready_by_queue()
         running = self.store.count(JobFilter(statuses=(JobStatus.PROCESSING,)), by=("queue",))
         return [
@@ -104,7 +104,7 @@ class Pausing(QueueBase):
                 ready=ready.get(name, 0),
                 running=running.get((name,), 0),
             )
-            for name in sorted({*declared, *with_jobs, *named})
+            for name in sorted({*declared, *with_jobs, *named} - {""})
         ]
 
     def _ready_by_queue(self) -> dict[str, int]:
@@ -119,7 +119,7 @@ class Pausing(QueueBase):
         made = new_pause(queue, job_type, reason=why, actor=who, until=until, now=self.store.now())
         put = self.store.put(made)
         end = f" until {put.until.isoformat()}" if put.until else ""
-        logger.info("%s was paused by %s%s: %s", _called(put.queue, put.job_type), who or "nobody named", end, why)
+        logger.info("%s was paused by %s%s: %s", called(put.queue, put.job_type), who or "nobody named", end, why)
         return put
 
     def _resume(self, given_queue: str | None, given_type: str | None, actor: str) -> bool:
@@ -129,18 +129,6 @@ class Pausing(QueueBase):
         pause: Pause | None = self.store.fetch(Kind.PAUSE, scope_id(queue, job_type))
         if pause is None or not holds(pause, self.store.now()) or not self.store.remove(Kind.PAUSE, [pause.id]):
             return False
-        logger.info("%s was resumed by %s", _called(queue, job_type), who or "nobody named")
+        logger.info("%s was resumed by %s", called(queue, job_type), who or "nobody named")
         self.store.on_commit(self.notifier.publish)
         return True
-
-
-def _named(given: str) -> str:
-    """Return a name that has to be one: None would mean any."""
-    return "" if given is None else given
-
-
-def _called(queue: str, job_type: str) -> str:
-    """Return what a scope is called in a sentence."""
-    if not job_type:
-        return f"the queue {queue!r}" if queue else "everything"
-    return f"the job type {job_type!r}" + (f" in the queue {queue!r}" if queue else "")

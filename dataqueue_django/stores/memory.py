@@ -413,7 +413,7 @@ class MemoryStore(MemoryStatistics, Store):
         """See Store.close_rate."""
         with self._lock:
             for key in keys:
-                bucket = self._buckets.get(key) or Bucket(0.0, _clock(now))
+                bucket = self._buckets.get(key) or Bucket(None, _clock(now))
                 latest = max(until, bucket.closed_until or until)
                 self._buckets[key] = replace(bucket, closed_until=latest)
 

@@ -14,9 +14,10 @@ from ..domain.lifecycle import State, state_of
 from ..domain.records import Claim, ClaimedJob, Job, Kind, Worker
 from ..exceptions import JobNotFound, JobStateError
 from ..queue import JobQueue, get_queue, hooks
+from ..worker.closing_rates import ClosingRates
 from ..worker.context import AsyncJobContext, JobContext
 from ..worker.executor import run_async, run_sync
-from ..worker.outcomes import Failed, Finished, Outcome, change_for
+from ..worker.outcomes import Failed, Finished, Outcome, change_for, rate_limited_for
 from ..worker.signal import AbortSignal
 from ..worker.transactions import Transactions
 
@@ -91,6 +92,10 @@ def _run(queue: JobQueue, job: ClaimedJob) -> Outcome:
             outcome = run_sync(job, handler, context)
     if not isinstance(outcome, Finished):
         queue.store.commit([change_for(job, outcome, context)])
+        if (seconds := rate_limited_for(outcome)) is not None:
+            closing = ClosingRates(queue.store)
+            closing.add(job, seconds)
+            closing.close()
     return outcome
 
 

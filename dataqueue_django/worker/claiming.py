@@ -182,6 +182,8 @@ class Claiming:
             exclude_queues=self._options.exclude_queues,
             job_types=types or self.types() or NO_TYPES,
             crashed=crashed,
+            exclude_groups=self._options.exclude_groups,
+            group_concurrency=self._options.group_concurrency,
         )
 
 

@@ -25,6 +25,7 @@ from .announcer import HURRIED, LAST_RECEIVERS, Announcer
 from .begun import BegunTable
 from .cancelling import Cancelling
 from .claiming import Claiming
+from .closing_rates import ClosingRates
 from .coroutines import EventLoopThread
 from .counting import Counting
 from .ending import Ending
@@ -100,6 +101,7 @@ class WorkerLoop:
             self._store, queue.handlers, self.options, self.settings, self._slots, lambda: self._heart.hears
         )
         self._finisher = Finisher(self._store, begun, self._announcer.announce, self._counting.ended)
+        self._closing_rates = ClosingRates(self._store)
         self._reporting = Reporting(self._store, self._announcer.announce)
         self._upkeep = Upkeep(
             self._store,
@@ -211,6 +213,7 @@ class WorkerLoop:
         if not self._heart.must_stop():
             self._cancelling.look()
         self._reporting.save(self._open)
+        self._closing_rates.close()  # before the next claim, which may come with the outcomes
         claim = self._next_claim()
         if claim is not None or self._finisher.due_at <= time.monotonic():
             self._exchange(claim)
@@ -353,7 +356,9 @@ class WorkerLoop:
 
     def _open_letter(self, letter: mail.Letter) -> None:
         match letter:
-            case mail.Ended(run, item):
+            case mail.Ended(run, item, rate_limited_for):
+                if rate_limited_for is not None:
+                    self._closing_rates.add(run.job, rate_limited_for)
                 if run.began_at is not None:
                     self._claiming.pace.ran(run.job.job_type, run.seconds)
                 self._close(run, bringing_along(item, run.context.reports.unsaved()))
@@ -449,6 +454,7 @@ class WorkerLoop:
                 self._close(run, _release(run.job, "shutdown"))
         self._children.close()  # before their jobs are anybody's
         self._open_all(self._next_letter(0.0))  # outcomes that were posted meanwhile
+        self._closing_rates.close()
         self._ending.now(code)
         self._heart.stop()
         self._loop.stop()

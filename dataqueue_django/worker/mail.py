@@ -29,10 +29,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A handler has ended, and this is to be committed."""
+    """A handler has ended, and this is to be committed; for how many seconds it said that its rates are used up."""
 
     run: Run
     item: Alternatives
+    rate_limited_for: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

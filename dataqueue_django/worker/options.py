@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..conf import WorkerSettings
+from ..domain.options import key as checked_key
 from ..domain.options import name as checked_name
 from ..exceptions import ConfigurationError, InvalidJob, or_known, shown
 from ..handlers import Registry
@@ -23,13 +24,16 @@ class ProcessorOptions:
 
     It works until it is stopped; with `burst` until nothing is left to do, with `max_jobs` until it has worked on so
     many, with `once` until the first batch it claims has ended. One that is not `patient` gives up when it cannot reach
-    its store before its first claim was answered. One that `isolate`s runs every handler in a child process.
+    its store before its first claim was answered. One that `isolate`s runs every handler in a child process. It begins
+    no job of a group of which `group_concurrency` jobs run, on whatever worker, and none of `exclude_groups`.
     """
 
     worker_id: str | None = None
     queues: tuple[str, ...] = ()
     exclude_queues: tuple[str, ...] = ()
     job_types: tuple[str, ...] = ()
+    exclude_groups: tuple[str, ...] = ()
+    group_concurrency: int | None = None
     concurrency: int | None = None
     batch_size: int | None = None
     poll_interval: float | None = None
@@ -54,6 +58,8 @@ GIVEN = (
     "queues",
     "exclude_queues",
     "job_types",
+    "exclude_groups",
+    "group_concurrency",
     "batch_size",
     "concurrency",
     "poll_interval",
@@ -72,8 +78,6 @@ def options_from(given: Mapping[str, Any], say: Say = str) -> ProcessorOptions:
 
     Raises ConfigurationError for an unknown name, naming the nearest, and for a value out of range.
     """
-    if "group_concurrency" in given:
-        raise ConfigurationError("group_concurrency cannot be set: jobs have no groups in this version.")
     for option in given:
         if option not in GIVEN:
             known = or_known(option, GIVEN, len(GIVEN))
@@ -107,6 +111,21 @@ def names(option: str, value: Any) -> tuple[str, ...]:
         return tuple(checked_name(option, one) for one in value)
     except InvalidJob as why:
         raise ConfigurationError(str(why)) from None
+
+
+def groups(option: str, value: Any) -> tuple[str, ...]:
+    """Return the ids of groups, given as an iterable or one by itself."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
+        raise ConfigurationError(f"{option} is {shown(value)}; expected a list of ids of groups.")
+    try:
+        found = [checked_key(option, one) for one in value]
+    except InvalidJob as why:
+        raise ConfigurationError(str(why)) from None
+    if None in found:
+        raise ConfigurationError(f"{option} holds None; expected ids of groups, which are strings.")
+    return tuple(one for one in found if one is not None)
 
 
 def label(option: str, value: Any) -> str:
@@ -147,6 +166,8 @@ READ: Mapping[str, Callable[[str, Any], Any]] = {
     "queues": names,
     "exclude_queues": names,
     "job_types": names,
+    "exclude_groups": groups,
+    "group_concurrency": whole(MOST_JOBS),
     "batch_size": whole(MOST_CLAIMED),
     "concurrency": whole(MOST_SLOTS),
     "poll_interval": seconds,

@@ -34,6 +34,7 @@ from ..exceptions import (
     JobAborted,
     LeaseLost,
     NonDeterministicHandler,
+    RateLimited,
     RetryLater,
     Snooze,
 )
@@ -78,9 +79,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Snoozed:
-    """The handler said "not now"."""
+    """The handler said "not now"; `rate_limited`, that for so long nothing else may begin under the job's rates."""
 
     seconds: float
+    rate_limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,11 @@ def change_for(job: ClaimedJob, outcome: Ending, context: BaseContext) -> Altern
     return bringing_along(or_cancelled(_change_for(Execution.of(job), outcome, report.progress)), report)
 
 
+def rate_limited_for(outcome: Outcome) -> float | None:
+    """Return for how many seconds nothing may begin under the rates over the job, if its handler said so."""
+    return outcome.seconds if isinstance(outcome, Snoozed) and outcome.rate_limited else None
+
+
 def not_begun(asked: AbortReason | None) -> Outcome:
     """Return how an execution ends whose handler must not start: `asked` says why, None that the lease is in doubt."""
     return Cancelled() if asked is AbortReason.CANCELLED else Released(AbortReason.LEASE_LOST.value)
@@ -149,8 +156,8 @@ def _change_for(run: Execution, outcome: Ending, progress: dict[str, JSON] | Non
             return (complete(run, output=output, progress=progress),)
         case Failed(fault=fault, retry_in=retry_in):
             return (fail(run, fault, retry_in=retry_in, progress=progress),)
-        case Snoozed(seconds):
-            return (snooze(run, seconds, progress=progress),)
+        case Snoozed(seconds, rate_limited):
+            return (snooze(run, seconds, progress=progress, rate_limited=rate_limited),)
         case Released(why):
             return (release(run, why=why),)
         case Cancelled():
@@ -207,7 +214,7 @@ def outcome_of_error(
 
 def _judged(error: BaseException, job: ClaimedJob, handler: Handler | None, abort: AbortReason | None) -> Outcome:
     if isinstance(error, Snooze) and (seconds := _seconds(error.delay)) is not None:
-        return Snoozed(seconds)
+        return Snoozed(seconds, isinstance(error, RateLimited))
     why = _stopped_by(error, abort)
     if why is not None:
         return Cancelled() if why is AbortReason.CANCELLED else Released(why.value)

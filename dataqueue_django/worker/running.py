@@ -15,7 +15,7 @@ from .begun import BegunTable
 from .context import AsyncJobContext, JobContext
 from .executor import run_async, run_sync
 from .isolation.isolated_run import IsolatedRunner
-from .outcomes import Failed, Finished, Outcome, change_for, not_begun
+from .outcomes import Failed, Finished, Outcome, change_for, not_begun, rate_limited_for
 from .signal import AbortReason, AbortSignal
 from .slots import Run, Slots
 
@@ -95,7 +95,7 @@ class Runner:
         if isinstance(outcome, Finished):
             letter = mail.Finished(run, (outcome.change,))
         else:
-            letter = mail.Ended(run, change_for(run.job, outcome, run.context))
+            letter = mail.Ended(run, change_for(run.job, outcome, run.context), rate_limited_for(outcome))
         self._slots.decide(run, lambda: self._post(letter))
 
 

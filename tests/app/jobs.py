@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dataqueue_django import AsyncJobContext, GiveUp, JobContext, RetryLater, Snooze, get_queue, job
+from dataqueue_django import AsyncJobContext, GiveUp, JobContext, RateLimited, RetryLater, Snooze, get_queue, job
 from dataqueue_django.domain.records import Token
 from dataqueue_django.exceptions import LeaseLost
 from tests.app.carriers import request_id
@@ -109,6 +109,8 @@ def _one(ctx: JobContext, name: str, argument: str) -> Any:
             raise GiveUp("told to give up")
         case "snooze":
             raise Snooze(float(argument or 0))
+        case "rate_limited":
+            raise RateLimited(float(argument or 0))
         case "retry_later":
             raise RetryLater(float(argument or 0))
         case "sleep":

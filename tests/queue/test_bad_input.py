@@ -36,7 +36,7 @@ from dataqueue_django.queue import JobQueue
 from dataqueue_django.queue.base import described
 from dataqueue_django.queue.defining import JobDefinition
 from tests.queue.states import JOB_TYPE, job_in, run_of
-from tests.stores.tables import ALL, empty, real_transactions
+from tests.stores.tables import TABLES, empty, real_transactions
 
 HUGE = 10**5000
 """More digits than Python is ready to print."""
@@ -389,7 +389,7 @@ WRONG: dict[str, Try] = {
 
 def rows(alias: str) -> dict[str, list[Any]]:
     """Return everything that the queue has in a database."""
-    return {model.__name__: sorted(model._default_manager.using(alias).values_list(), key=repr) for model in ALL}
+    return {model.__name__: sorted(model._default_manager.using(alias).values_list(), key=repr) for model in TABLES}
 
 
 def furnish(queue: JobQueue) -> None:

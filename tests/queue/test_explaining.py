@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
@@ -10,7 +14,7 @@ from dataqueue_django.domain.changes import After, Change, Verb
 from dataqueue_django.domain.explaining import Explanation
 from dataqueue_django.domain.lifecycle import State
 from dataqueue_django.domain.liveness import expire, stop
-from dataqueue_django.domain.records import Claim, EventType, Kind, NewJob, Worker
+from dataqueue_django.domain.records import Claim, EventType, Kind, NewJob, Pause, Worker
 from dataqueue_django.queue import JobQueue
 from tests.queue.states import JOB_TYPE, job_in, set_fields
 
@@ -138,7 +142,118 @@ def test_it_reads_little_and_writes_nothing(queue: JobQueue) -> None:
     for _ in range(20):
         worker(queue)
     before = queue.get_job(job_id), queue.get_job_events(job_id)
+    explained(queue, job_id)  # pauses and limits are read again only when they have changed
     with CaptureQueriesContext(connections[queue.alias]) as queries:
         explained(queue, job_id)
-    assert len(queries) <= 4
+    assert len(queries) <= 5
     assert (queue.get_job(job_id), queue.get_job_events(job_id)) == before
+
+
+def test_a_job_that_is_paused_says_by_whom_why_and_until_when(queue: JobQueue) -> None:
+    until = queue.store.now() + timedelta(hours=2)
+    for state in (State.READY, State.WAITING, State.RETRYING):
+        job_id = job_in(queue, state)
+        queue.pause_job(job_id, actor="ann", reason="wrong file", until=until)
+        found = explained(queue, job_id)
+        assert found.reason == "paused"
+        assert found.text == (
+            "It was paused by ann: wrong file; it runs once it is resumed, or at "
+            f"{until.isoformat(sep=' ', timespec='seconds')}."
+        )
+        assert (found.facts["paused_by"], found.facts["paused_why"], found.facts["until"]) == (
+            "ann",
+            "wrong file",
+            until,
+        )
+    for state in (State.WAITING, State.RETRYING):
+        job_id = job_in(queue, state)
+        queue.pause_job(job_id)
+        assert explained(queue, job_id).text == "It was paused; it runs once it is resumed."
+
+
+@pytest.mark.parametrize(
+    ("pause", "reason", "words"),
+    [
+        (
+            lambda queue: queue.pause_all(actor="ann"),
+            "all_paused",
+            "Everything was paused by ann; it runs once that is",
+        ),
+        (
+            lambda queue: queue.pause_queue("default"),
+            "queue_paused",
+            "The queue 'default' was paused; it runs once that",
+        ),
+        (
+            lambda queue: queue.pause_job_type(JOB_TYPE, reason="broken"),
+            "job_type_paused",
+            "The job type 'states.job' was paused: broken; it runs",
+        ),
+        (
+            lambda queue: queue.pause_job_type(JOB_TYPE, queue="default"),
+            "job_type_paused",
+            "The job type 'states.job' in the queue 'default' was paused; it runs",
+        ),
+    ],
+)
+def test_what_is_paused_above_a_job(
+    queue: JobQueue, pause: Callable[[JobQueue], Pause], reason: str, words: str
+) -> None:
+    job_id, later = job_in(queue, State.READY), job_in(queue, State.DELAYED)
+    made = pause(queue)
+    found = explained(queue, job_id)
+    assert (found.state, found.reason, found.facts["pause"]) == (State.READY, reason, made.id)
+    assert found.text.startswith(words)
+    assert explained(queue, later).reason == "delayed"
+
+
+def test_a_pause_that_ends_by_itself_says_when(queue: JobQueue) -> None:
+    until = queue.store.now() + timedelta(hours=2)
+    queue.pause_queue("default", until=until)
+    text = explained(queue, job_in(queue, State.READY)).text
+    assert text.endswith(f"is resumed, or at {until.isoformat(sep=' ', timespec='seconds')}.")
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ({"queue": "default"}, "The limit of 1 running job of the queue 'default' is reached (1 running)."),
+        ({"job_type": JOB_TYPE}, "The limit of 1 running job of the job type 'states.job' is reached (1 running)."),
+        ({}, "The limit of 1 running job of everything is reached (1 running)."),
+    ],
+)
+def test_a_limit_that_is_reached(queue: JobQueue, scope: dict[str, str], words: str) -> None:
+    limit = queue.set_limit(**scope, concurrency=1)  # type: ignore[arg-type]
+    job_in(queue, State.PROCESSING)
+    found = explained(queue, job_in(queue, State.READY))
+    assert (found.reason, found.text, found.facts["limit"]) == ("limit_reached", words, limit.id)
+    queue.set_limit(**scope, concurrency=2)  # type: ignore[arg-type]
+    assert explained(queue, job_in(queue, State.READY)).reason != "limit_reached"
+
+
+@pytest.mark.parametrize("scope", [{"per_group": True}, {"group_id": "acme"}])
+def test_the_limit_of_a_group(queue: JobQueue, scope: dict[str, Any]) -> None:
+    queue.set_limit(queue="default", concurrency=0, **scope)
+    job_id = queue.add_job(JOB_TYPE, {"n": 1}, group_id="acme")
+    text = "The limit of 0 running jobs of the group 'acme' of the queue 'default' is reached (0 running)."
+    found = explained(queue, job_id)
+    assert (found.reason, found.text) == ("limit_reached", text)
+    assert explained(queue, job_in(queue, State.READY)).reason == "no_worker"
+
+
+def test_a_rate_that_is_used_up_or_closed(queue: JobQueue) -> None:
+    queue.set_limit(queue="default", rate=1, per=60)
+    job_in(queue, State.PROCESSING)
+    job_id = job_in(queue, State.READY)
+    found = explained(queue, job_id)
+    assert found.reason == "rate_reached"
+    assert found.text.startswith("The rate of 1 per 60 s of the queue 'default' is used up; the next may begin in ")
+    assert 0 < found.facts["next_in"] <= 60
+
+    until = queue.store.now() + timedelta(hours=1)
+    [use] = queue.get_limit_usage("default", JOB_TYPE)
+    queue.store.close_rate([use.key], until=until)
+    found = explained(queue, job_id)
+    assert found.reason == "rate_closed"
+    assert "is closed until 20" in found.text
+    assert found.facts["until"] == until

@@ -13,27 +13,8 @@ from django.db import connections, transaction
 from dataqueue_django import models
 from dataqueue_django.stores import stores
 from dataqueue_django.stores.orm.portable import PortableStore
+from dataqueue_django.stores.orm.tables import TABLES
 from tests.provision import POSTGRES_MISSING
-
-ALL = (
-    models.JobTag,
-    models.JobEvent,
-    models.Step,
-    models.JobLog,
-    models.Token,
-    models.CancelRequest,
-    models.CronSchedule,
-    models.CronTick,
-    models.Duty,
-    models.Job,
-    models.Worker,
-    models.CronTick,
-    models.CronSchedule,
-    models.Duty,
-    models.QueueStat,
-    models.QueueGauge,
-    models.RateBucket,
-)
 
 WRONG_ROWS = """
     SELECT 'mark', id FROM dataqueue_job
@@ -79,7 +60,7 @@ def empty(alias: str) -> None:
         if connections[alias].vendor == "sqlite":
             cursor.execute("PRAGMA synchronous = OFF")  # these tests do not pull the plug
         with transaction.atomic(using=alias):
-            for model in ALL:
+            for model in TABLES:
                 cursor.execute(f"DELETE FROM {model._meta.db_table}")
 
 

@@ -166,6 +166,28 @@ def test_only_the_chosen_queues_and_types_are_taken(queue: JobQueue) -> None:
     assert queue.create_processor(exclude_queues=["mail"]).start() == 2
 
 
+def test_groups_may_be_left_out_or_kept_to_a_few_jobs_at_once(queue: JobQueue) -> None:
+    running: list[str] = []
+    most: list[int] = []
+
+    @job("processing.grouped")
+    def grouped(group: str) -> None:
+        running.append(group)
+        most.append(max(running.count(one) for one in ("a", "b")))
+        time.sleep(0.05)
+        running.remove(group)
+
+    for group in ("a", "b", "c"):
+        for _ in range(3):
+            queue.add_job("processing.grouped", {"group": group}, group_id=group)
+    processor = queue.create_processor(concurrency=6, exclude_groups="c", group_concurrency=1, poll_interval=0.02)
+    processor.start_in_background()
+    wait_until(lambda: len(most) == 6)
+    assert processor.stop_and_drain()
+    assert max(most) == 1
+    assert queue.get_group_counts("c").waiting == 3
+
+
 def test_a_batch_leaves_nothing_behind(queue: JobQueue) -> None:
     """No row, no thread, no connection; the process' signals, its logging and the caller's session are untouched."""
 
@@ -486,7 +508,10 @@ def test_a_batch_is_refused_inside_a_transaction_of_async_code(queue: JobQueue) 
     [
         ({"concurency": 3}, r"unknown option 'concurency'\. Did you mean 'concurrency'\?"),
         ({"verbose": True}, r"unknown option 'verbose'\. Known: worker_id, "),
-        ({"group_concurrency": 2}, "group_concurrency cannot be set: jobs have no groups"),
+        ({"group_concurrency": 0}, "group_concurrency is 0; expected a whole number from 1 to"),
+        ({"exclude_groups": 1}, "exclude_groups is 1; expected a list of ids of groups"),
+        ({"exclude_groups": [""]}, "exclude_groups is ''; expected a string of 1 to 255 characters"),
+        ({"exclude_groups": [None]}, "exclude_groups holds None; expected ids of groups"),
         ({"concurrency": 0}, "concurrency is 0; expected a whole number from 1 to 10000"),
         ({"concurrency": -1}, "concurrency is -1; expected"),
         ({"concurrency": True}, "concurrency is True; expected"),

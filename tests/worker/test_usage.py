@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
         (["--concurrency", "abc"], "argument --concurrency: it is 'abc'; expected a whole number from 1 to 10000"),
         (["--concurrency", "100000"], "argument --concurrency: it is 100000; expected"),
         (["--concurrency", "1.5"], "argument --concurrency: it is '1.5'; expected"),
+        (["--group-concurrency", "0"], "argument --group-concurrency: it is 0; expected a whole number from 1 to"),
         (["--batch-size", "0"], "argument --batch-size: it is 0; expected a whole number from 1 to 1000"),
         (["--batch-size", "x"], "argument --batch-size: it is 'x'; expected"),
         (["--processes", "0"], "argument --processes: it is 0; expected a whole number from 1 to 1000"),

@@ -47,6 +47,12 @@ class Command(HelpfulCommand):
             "--job-types", type=_names, default=(), metavar="A,B", help="only these job types (default: all known)"
         )
         parser.add_argument(
+            "--group-concurrency",
+            type=_number("group_concurrency"),
+            metavar="N",
+            help="begin no job of a group of which N run, anywhere",
+        )
+        parser.add_argument(
             "--concurrency", type=_number("concurrency"), help="jobs run at once per process (default: 3)"
         )
         parser.add_argument(

@@ -15,6 +15,7 @@ from ...domain.controls import Controls, key_of, limits_over
 from ...domain.rates import Bucket
 from ...domain.records import GroupCounts, JobStatus, Kind, NewJob
 from ...domain.sizes import Size, refuse_beyond, sizes_of
+from ...exceptions import GroupFull
 from ...models import ControlStamp as StampRow
 from ...models import Job as JobRow
 from ...models import RateBucket as BucketRow
@@ -122,18 +123,26 @@ class ControlTables:
                 given, update_conflicts=True, unique_fields=["id"], update_fields=["group_id"]
             )
 
-    def _check_sizes(self, jobs: Sequence[NewJob], now: datetime | None) -> None:
-        """Refuse jobs for which their group has no room; the sizes stay as they are until the transaction ends."""
+    def _refusal(self, jobs: Sequence[NewJob], now: datetime | None) -> GroupFull | None:
+        """Why there is no room for jobs in their group, if there is none; sizes stay until the transaction ends.
+
+        It is returned to be raised once the store's own block is left: raised within, it would leave the transaction
+        of a caller who catches it unusable.
+        """
         if all(job.group_id is None for job in jobs):
-            return
+            return None
         sizes = sizes_of(self.controls().limits, jobs)
         if not sizes:
-            return
+            return None
         self._hold([f"size:{size.key}" for size in sizes], self._at(now))
         known = self._ids_by_key([job.idempotency_key for job in jobs if job.idempotency_key])
         fresh = [job for job in jobs if job.idempotency_key is None or job.idempotency_key not in known]
-        for size in sizes_of(self.controls().limits, fresh):
-            refuse_beyond(size, self._waiting_in(size))
+        try:
+            for size in sizes_of(self.controls().limits, fresh):
+                refuse_beyond(size, self._waiting_in(size))
+        except GroupFull as full:
+            return full
+        return None
 
     def _waiting_in(self, size: Size) -> int:
         return self.group_counts(size.group_id, queue=size.limit.queue, job_type=size.limit.job_type).waiting

@@ -99,9 +99,14 @@ class PortableStore(ControlTables, StatisticsTables, Store):
         if not jobs:
             return []
         with self._write():
+            refusal = self._refusal(jobs, now) if bounded else None
+            if refusal is None:
+                return self._insert(jobs, now)
+        raise refusal
+
+    def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> list[Inserted]:
+        with self._write():
             at = self._at(now)
-            if bounded:
-                self._check_sizes(jobs, at)
             taken = self._ids_by_key([job.idempotency_key for job in jobs if job.idempotency_key])
             fresh_ids = self._draw_ids(len(jobs))
             answers, lot = [], []

@@ -85,9 +85,7 @@ class PostgresStore(PortableStore):
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
         """See Store.insert."""
         if bounded and any(job.group_id is not None for job in jobs):
-            with self._write():
-                self._check_sizes(jobs, now)
-                return self._insert(jobs, now)
+            return super().insert(jobs, now=now, bounded=True)
         return self._insert(jobs, now)
 
     def _insert(self, jobs: Sequence[NewJob], now: datetime | None) -> list[Inserted]:
@@ -207,7 +205,7 @@ class PostgresStore(PortableStore):
         if claim is None:
             return (self._complete(completions, now) if completions else []), []
         self._stage_when_due(now)
-        lanes = self._wanted(claim, fresh=now is not None)
+        lanes = self._wanted(claim, now, fresh=now is not None)
         if not lanes or self._has_rules(lanes):
             results = self._complete(completions, now) if completions else []
             return results, self._look_again(claim, claim.limit, now, lanes)
@@ -224,10 +222,10 @@ class PostgresStore(PortableStore):
             for _ in range(TRIES):
                 if len(jobs) == short:
                     break
-                lanes = lanes or self._wanted(claim, fresh=True)
+                fresh, lanes = not lanes, lanes or self._wanted(claim, now, fresh=True)
                 found = self._attempt(replace(claim, limit=short - len(jobs)), lanes, now)
-                if not found:
-                    break
+                if not found and fresh:
+                    break  # else pauses and limits may have changed since the lanes were looked at
                 jobs, lanes = jobs + found, ()
         except Error:
             # What is known must not be forgotten for it; a broken connection shows again at the next call.
@@ -286,13 +284,13 @@ class PostgresStore(PortableStore):
         pick = "lanes_locking" if look.locking else "lanes"
         return pick, pairs
 
-    def _wanted(self, claim: Claim, *, fresh: bool) -> list[Lane]:
+    def _wanted(self, claim: Claim, now: datetime | None, *, fresh: bool) -> list[Lane]:
         """The lanes that have work for a claim and that nobody has paused, as far as is known; `fresh` looks."""
         if fresh or time.monotonic() - self._seen_at > LANES_KNOWN_FOR:
             self._seen_at = time.monotonic()
             self._seen_under = self.controls()
             self._seen = self._lanes()
-        return open_to(claim, self._seen, self._seen_under, datetime.now(UTC) + self._ahead)
+        return open_to(claim, self._seen, self._seen_under, now or datetime.now(UTC) + self._ahead)
 
     def _lanes(self) -> list[Lane]:
         found = self._hot(load("portable/lanes"), {})

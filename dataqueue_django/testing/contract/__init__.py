@@ -21,6 +21,9 @@ TOPICS = (
     "duties",
     "workers",
     "rates",
+    "pausing",
+    "grouping",
+    "limiting",
     "waiting",
     "stopping",
     "scheduling",
@@ -38,9 +41,12 @@ from .duties import Duties  # noqa: E402
 from .events import Events  # noqa: E402
 from .exchanging import Exchanging  # noqa: E402
 from .finishing import Finishing  # noqa: E402
+from .grouping import Grouping  # noqa: E402
 from .histories import Histories  # noqa: E402
 from .inserting import Inserting  # noqa: E402
 from .lifecycle import Lifecycle  # noqa: E402
+from .limiting import Limiting  # noqa: E402
+from .pausing import Pausing  # noqa: E402
 from .querying import Querying  # noqa: E402
 from .rates import Rates  # noqa: E402
 from .scheduling import Scheduling  # noqa: E402
@@ -64,6 +70,9 @@ class StoreContract(
     Duties,
     Workers,
     Rates,
+    Pausing,
+    Grouping,
+    Limiting,
     Waiting,
     Stopping,
     Scheduling,

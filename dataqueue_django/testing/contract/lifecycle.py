@@ -9,6 +9,7 @@ import pytest
 
 from ...domain.changes import After, Alternatives, Change, Committed, Verdict
 from ...domain.lifecycle import LEGAL_MOVES, TABLE, Cell, Operation, State, state_of
+from ...domain.pausing import pause
 from ...domain.records import EventType, FailureReason, JobStatus, Kind, StepKind, Token, TokenStatus
 from ...domain.steering import ask_to_stop, cancel, cancel_upcoming, edit, edited_fields, retry
 from ...domain.steps import recorded
@@ -80,7 +81,8 @@ def _blocked(test: Contract) -> Execution:
 
 
 def _paused(test: Contract) -> Execution:
-    return _set(test, _given_back(test), EventType.PAUSED, paused_at=test.now, ready_at=None)
+    run = _given_back(test)
+    return _committed(test, run, *pause(run.job_id))
 
 
 def _waiting(test: Contract) -> Execution:

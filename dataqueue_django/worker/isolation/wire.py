@@ -109,8 +109,8 @@ def from_outcome(outcome: Outcome) -> Message:
             return {"how": "completed"} if output is UNSET else {"how": "completed", "output": output}
         case Failed(fault=fault, retry_in=retry_in):
             return {"how": "failed", "fault": asdict(fault), "retry_in": retry_in}
-        case Snoozed(seconds):
-            return {"how": "snoozed", "seconds": seconds}
+        case Snoozed(seconds, rate_limited):
+            return {"how": "snoozed", "seconds": seconds, "rate_limited": rate_limited}
         case Released(why):
             return {"how": "released", "why": why}
         case Cancelled():
@@ -132,7 +132,7 @@ def to_outcome(told: Message, job: ClaimedJob) -> Outcome:
             fault = told["fault"]
             return Failed(Fault(**{**fault, "reason": FailureReason(fault["reason"])}), told["retry_in"])
         case "snoozed":
-            return Snoozed(told["seconds"])
+            return Snoozed(told["seconds"], told["rate_limited"])
         case "released":
             return Released(told["why"])
         case "cancelled":
