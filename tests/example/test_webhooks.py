@@ -197,7 +197,7 @@ def test_a_delivery_to_a_private_address_is_given_up(work: Callable[[], None]) -
     work()
     assert (kept(delivery).outcome, delivery.answer) == (Outcome.REFUSED, "This host is in no public network.")
     job = job_of(delivery.job_id)
-    assert (job.failure_reason, job.will_retry, job.attempts) == (FailureReason.HANDLER_ERROR, False, 1)
+    assert (job.failure_reason, job.will_retry, job.attempts) == (FailureReason.GIVEN_UP, False, 1)
 
 
 @pytest.mark.parametrize(
