@@ -240,8 +240,8 @@ class PauseAdmin(ActsOnControls):
     fields = ("scope", "state", *lines(Pause, "queue", "job_type", "reason", "actor", "until", "created_at"))
 
     def fits(self, verb: Verb, row: Any) -> bool:
-        """Return True: a pause that has ended is taken away as well."""
-        return True
+        """Return whether the pause holds."""
+        return holds(pause_of(row), row.clock)
 
     def called(self, row: Any) -> str:
         """Return how sentences call a pause."""

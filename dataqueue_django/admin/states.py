@@ -13,7 +13,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..domain.lifecycle import State, is_paused, state_of
+from ..domain.holding_back import is_held
+from ..domain.lifecycle import State, state_of
 from ..domain.records import Job, JobStatus
 from .texts import span, visible
 
@@ -86,8 +87,7 @@ def shown_state(row: Any, now: datetime) -> State | None:
     record = record_of(row)
     if record is None:
         return None
-    state = state_of(record, now)
-    return State.PAUSED if state in (State.WAITING, State.RETRYING) and is_paused(record, now) else state
+    return State.PAUSED if is_held(record, now) else state_of(record, now)
 
 
 def label(row: Any, now: datetime) -> str:

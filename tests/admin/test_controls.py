@@ -147,6 +147,12 @@ def test_resuming_each_kind_of_pause(client: Client, queue: JobQueue, scope: dic
     assert [one.id for one in queue.get_pauses()] == [other]
     assert said(client.post(page("pause", key, "resume"), follow=True)) == ["This pause does not exist any more."]
     assert said(act(client, "pause", "resume", [pause(), "gone", "a\0b"])) == ["1 resumed."]
+    Pause.objects.using(queue.store.database).create(  # type: ignore[attr-defined]
+        id="old/", queue="old", until=timezone.now(), created_at=NOW
+    )
+    assert page("pause", "old/", "resume") not in text_of(client.get(page("pause", "old/")))
+    refused = "Pause of queue old is not in a state for it; nothing was changed."
+    assert said(client.post(page("pause", "old/", "resume"), follow=True)) == [refused]
     assert {entry.action_flag for entry in LogEntry.objects.all()} == {DELETION}
 
 
