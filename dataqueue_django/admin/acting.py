@@ -123,7 +123,7 @@ class ActsOnJobs(ActsOnRows):
     def carry_out(self, request: HttpRequest, verb: Verb, row: Any) -> Text | None:
         """Do it through the queue; None when the job is in no state for it, or gone."""
         known = VERBS[verb.name]
-        if not self._do(request, known, row.pk):
+        if not self._do(request, known, row.pk, request.POST.get("reason", "").strip()):
             return None
         return known.asked if self._asked(known, [row]) else known.done
 
@@ -183,14 +183,13 @@ class ActsOnJobs(ActsOnRows):
 
     # -- doing
 
-    def _do(self, request: HttpRequest, verb: JobVerb, job_id: int) -> bool:
+    def _do(self, request: HttpRequest, verb: JobVerb, job_id: int, reason: str = "") -> bool:
         """Do it through the queue; False when the job is in no state for it, or gone."""
         if verb.operation is Operation.DELETE:
             return self.queue.delete_job(job_id, strict=False)
         if verb.operation is Operation.RETRY:
             return self.queue.retry_job(job_id, actor=actor_of(request), strict=False)
         if verb.operation is Operation.PAUSE:
-            reason = request.POST.get("reason", "").strip()
             return self.queue.pause_job(job_id, reason=reason, actor=actor_of(request), strict=False)
         if verb.operation is Operation.RESUME:
             return self.queue.resume_job(job_id, actor=actor_of(request), strict=False)

@@ -87,7 +87,11 @@ class ActsOnControls(ActsOnRows):
             text = gettext("More than %(most)s are selected, so nothing was done. Narrow the list.")
             self.message_user(request, text % {"most": f"{MOST:,}"}, messages.ERROR)
             return
-        done = [row for row in selected if self.carry_out(request, verb, row) is not None]
+        try:
+            done = [row for row in selected if self.carry_out(request, verb, row) is not None]
+        except DataQueueError as why:
+            self.message_user(request, texts.visible(why), messages.ERROR)
+            return
         if done:
             self.log(request, done, verb.flag, verb.done)
         if selected:

@@ -7,6 +7,7 @@ at, and the connection goes to just that: a second look could find something els
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -54,11 +55,17 @@ def connected(url: str, timeout: float) -> socket.socket:
     """Return a connection to the host of an address; raises BadAddress where it is in no public network."""
     parts = split(url)
     is_ours = host_of(url) in {host_of(ours) for ours in settings.WEBHOOK_RECEIVERS}
-    found = socket.getaddrinfo(parts.hostname, port_of(parts), type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(parts.hostname, port_of(parts), type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise BadAddress("This is no name of a host.") from None
     places = [str(address[0]) for *_, address in found]
     if not is_ours and not all(map(_is_public, places)):
         raise BadAddress("This host is in no public network.")
-    return socket.create_connection((places[0], port_of(parts)), timeout)
+    for place in places[:-1]:
+        with suppress(OSError):
+            return socket.create_connection((place, port_of(parts)), timeout)
+    return socket.create_connection((places[-1], port_of(parts)), timeout)
 
 
 def _is_public(place: str) -> bool:

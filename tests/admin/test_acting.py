@@ -251,9 +251,15 @@ def test_a_reason_that_is_too_long_is_refused(client: Client, queue: JobQueue) -
     assert LogEntry.objects.count() == 0
 
 
+def test_the_group_of_a_job_is_on_its_page(client: Client, queue: JobQueue) -> None:
+    job_id = queue.add_job("t", group_id="acme <b>", allow_unknown=True)
+    main = client.get(page_of(job_id)).content.decode().partition("collapse")[0]
+    assert "acme &lt;b&gt;" in main
+
+
 def test_pausing_and_resuming_the_selected(client: Client, queue: JobQueue) -> None:
     ids = [a_job(queue), a_job(queue), a_job(queue, "processing"), a_job(queue, "completed")]
-    assert said(do(client, "pause", ids)) == ["2 paused, 2 skipped: not in a state for it."]
+    assert said(do(client, "pause", ids, reason="x" * 1001)) == ["2 paused, 2 skipped: not in a state for it."]
     text = client.get(LIST).content.decode()
     assert text.count("</span> Paused</span>") == 2
     assert said(do(client, "resume", ids[:2])) == ["2 resumed."]

@@ -118,6 +118,8 @@ def test_pausing_and_resuming_a_queue(client: Client, queue: JobQueue, admin_use
     assert said(act(client, "queue", "pause", ["mail"])) == ["1 paused."]
     assert said(act(client, "queue", "resume", ["mail"])) == ["1 resumed."]
     assert said(act(client, "queue", "resume", ["mail"])) == ["0 resumed, 1 skipped: not in a state for it."]
+    [told] = said(act(client, "queue", "pause", ["mail"], reason="x" * 1001))
+    assert "expected a string of at most 1,000 characters" in told
     assert {entry.action_flag for entry in LogEntry.objects.all()} == {CHANGE}
     [told] = said(client.post(page("queue", "mail", "pause"), {"reason": "x" * 1001}, follow=True))
     assert "expected a string of at most 1,000 characters" in told

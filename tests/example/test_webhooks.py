@@ -192,6 +192,24 @@ def test_a_public_address_is_connected_to_as_it_was_looked_at(monkeypatch: pytes
     assert connected("http://example.com:8080/", 1) == (("93.184.215.14", 8080), 1)
 
 
+def test_the_next_place_is_tried_where_one_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(0, 0, 0, "", ("2606:2800:21f::1", 80)), (0, 0, 0, "", ("93.184.215.14", 80))]
+
+    def connect(place: tuple[str, int], timeout: float) -> tuple[str, int]:
+        if ":" in place[0]:
+            raise OSError("unreachable")
+        return place
+
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(addresses.socket, "create_connection", connect)
+    assert connected("http://example.com/", 1) == ("93.184.215.14", 80)
+
+
+def test_what_no_host_can_be_called() -> None:
+    with pytest.raises(BadAddress, match="no name of a host"):
+        connected(f"http://{'a' * 70}.example/", 1)
+
+
 def test_a_delivery_to_a_private_address_is_given_up(work: Callable[[], None]) -> None:
     delivery = one("http://127.0.0.1:1/")
     work()
