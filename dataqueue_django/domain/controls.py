@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .rates import Rate
 from .records import Limit, Pause
 
 EACH = "*"
+LONGEST_PER = timedelta(days=30)
+"""The longest time that a rate can be about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

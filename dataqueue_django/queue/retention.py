@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..conf import RetentionSettings
+from ..domain.controls import LONGEST_PER, holds
 from ..domain.duties import Done
 from ..domain.records import JSON, JobStatus, Kind, Worker
 from ..domain.retention import BATCH, DAY, FIRST_LOT, OwnTimes, Reached, Sweep, next_lot, sweeps
@@ -14,6 +15,8 @@ from ..stores import Store
 
 SECONDS = 0.2
 """For how long a worker deletes at a time: its jobs are not claimed meanwhile. The rest has to wait for the next."""
+
+SPARE = timedelta(days=1)
 
 Delete = Callable[[int], int]
 """(at most so many) → how many were deleted."""
@@ -47,7 +50,7 @@ class Retention:
         self._settings = settings
         self._own = own
         self._seconds = SECONDS if seconds is None else seconds
-        self._jobs, self._events, self._logs, self._ticks = (Lots(most) for _ in range(4))
+        self._jobs, self._events, self._logs, self._ticks, self._rates = (Lots(most) for _ in range(5))
 
     def jobs(self, state: JSON) -> Done:
         """Delete jobs that ended long ago; the state is what the sweeps have reached."""
@@ -83,6 +86,17 @@ class Retention:
         old = [row.id for row in rows if row.expired_at is not None and row.expired_at < before]
         gone = self._store.remove(Kind.WORKER, old[:BATCH]) if old else 0
         return Done(report={"forgotten_workers": gone}, more=len(old) > BATCH)
+
+    def limits(self, _state: JSON) -> Done:
+        """Delete pauses that have ended, and what is known of limits that nobody used for longer than a rate can be."""
+        now = self._store.now()
+        ended = [pause.id for pause in self._store.find(Kind.PAUSE) if not holds(pause, now)]
+        gone = self._store.remove(Kind.PAUSE, ended) if ended else 0
+        until = time.monotonic() + self._seconds
+        rates, is_done = self._rates.delete(
+            lambda limit: self._store.delete_rates(before=now - LONGEST_PER - SPARE, limit=limit), until
+        )
+        return Done(report={"ended_pauses": gone, "forgotten_rates": rates}, more=not is_done)
 
     def _by_age(self, word: str, days: float | None, lots: Lots, delete: Callable[..., int]) -> Done:
         if days is None:

@@ -188,8 +188,8 @@ class Store(KeepsStatistics):
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
         """Return in how many seconds the next job comes due that is not due yet; None when there is none.
 
-        Neither is one that a pause or a rate keeps back until a time. Only a hint for sleeping: the claim's filters
-        need not be looked at.
+        Neither is one that a pause or a limit keeps back; 0 if one that is under a limit could be handed out now. Only a
+        hint for sleeping: the claim's filters need not be looked at.
         """
 
     @abstractmethod
@@ -300,6 +300,13 @@ class Store(KeepsStatistics):
     @abstractmethod
     def close_rate(self, keys: Collection[str], *, until: datetime, now: datetime | None = None) -> None:
         """Let no job begin under these limits (`Use.key`) until a time; one that is closed for longer stays so."""
+
+    @abstractmethod
+    def delete_rates(self, *, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` notes of how limits and rates stood that were last written before a moment.
+
+        Returns how many. One that is written again is begun anew: `before` has to be further back than any rate looks.
+        """
 
     @abstractmethod
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:

@@ -244,7 +244,9 @@ class MemoryStore(MemoryStatistics, Store):
                 later.append(end)
             waits = [(moment - at).total_seconds() for moment in later]
             rooms = self._rooms(of_claim(self.controls().limits, claim.group_concurrency), at, claim.exclude_groups)
-            lanes = {(one.queue, one.job_type, one.group_id) for one in self._in_order(claim, at)}
+            anybody = replace(claim, crashed=None)
+            lanes = {(one.queue, one.job_type, one.group_id) for one in self._in_order(anybody, at)}
+            waits += [0.0 for lane in lanes if rooms.limits_of(*lane) and rooms.has_room(*lane)]
             waits += [wait for lane in lanes if not rooms.has_room(*lane) and (wait := rooms.next_room_in(*lane))]
             return min(waits, default=None)
 
@@ -416,6 +418,14 @@ class MemoryStore(MemoryStatistics, Store):
                 bucket = self._buckets.get(key) or Bucket(None, _clock(now))
                 latest = max(until, bucket.closed_until or until)
                 self._buckets[key] = replace(bucket, closed_until=latest)
+
+    def delete_rates(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_rates."""
+        with self._lock:
+            old = sorted((bucket.at, key) for key, bucket in self._buckets.items() if bucket.at < before)[:limit]
+            for _, key in old:
+                del self._buckets[key]
+            return len(old)
 
     def take(self, bucket: str, *, want: int, limit: int, window: timedelta, now: datetime | None = None) -> Permits:
         """See Store.take."""

@@ -62,6 +62,7 @@ def chores_of(
         Chore(name="clean_logs", every=NOW_AND_THEN * round_, do=keeping.logs),
         Chore(name="clean_ticks", every=NOW_AND_THEN * round_, do=keeping.ticks),
         Chore(name="forget_workers", every=SELDOM * round_, do=keeping.workers),
+        Chore(name="forget_limits", every=SELDOM * round_, do=keeping.limits),
         *(Chore(name=name, every=every, do=partial(_counted, work)) for name, every, work in counting),
     ]
 

@@ -37,6 +37,7 @@ DUTIES = {
     "clean_logs",
     "clean_ticks",
     "forget_workers",
+    "forget_limits",
 }
 
 

@@ -53,8 +53,7 @@ class Admission:
         self._lanes = lanes
         self._now = now
         self._limits = of_claim(controls.limits, claim.group_concurrency)
-        self.wait: float | None = None
-        """In how many seconds there may be room for a job that has none now."""
+        self._waits: set[float] = set()
 
     def jobs(self) -> list[ClaimedJob] | None:
         """Hand out jobs; None where no rule matters, since no job that is under one has its turn."""
@@ -73,10 +72,13 @@ class Admission:
         self._at = self._store._at(self._now)
         self._buckets: dict[str, Bucket] = {}
         self._rooms = self._look(self._at)
+        self._passed: dict[str, str] = {}
         if self._claim.ids:
             return list(islice(filter(self._rooms.admit, self._named()), self._claim.limit * SPARE))
         ruled = [lane for lane in self._lanes if rules(self._controls, lane)]
         rows = [row for lane in ruled if (row := self._row(lane))]
+        if self._passed:
+            self._store._write_turns(self._passed)
         if not rows:
             return None
         plain = [lane for lane in self._lanes if lane not in ruled]
@@ -86,6 +88,14 @@ class Admission:
         found = admitted(merged(rows), self._rooms, self._claim.limit * SPARE)
         first = found[: self._claim.limit]
         return found if any(rules(self._controls, _lane_of(one)) for one in first) else None
+
+    def waits(self) -> Collection[float]:
+        """Return in how many seconds there may be room for jobs that have none now.
+
+        0 where there is: it came back since the claim that found none, and nobody will tell.
+        """
+        found = self.candidates()
+        return {*self._waits, *(0.0 for one in found or () if self._keys(one))}
 
     # -- looking
 
@@ -128,6 +138,8 @@ class Admission:
                 if len(names) < step or (end is not None and end in names):
                     break
                 start = names[-1]
+        if not found and walked >= MOST_GROUPS:  # the next look begins behind these, or it would see no others
+            self._passed[scope], self.wait = start, 0.0
         return list(found)[:most]
 
     def _has_room(self, lane: Lane, group_id: str) -> bool:
@@ -139,7 +151,7 @@ class Admission:
     def _note_wait(self, lane: Lane, group_id: str | None = None) -> None:
         wait = self._rooms.next_room_in(lane.queue, lane.job_type, group_id)
         if wait:
-            self.wait = wait if self.wait is None else min(wait, self.wait)
+            self._waits.add(wait)
 
     def _learn_of(self, lane: Lane, groups: Collection[str]) -> None:
         """Read how the rates of groups stand."""

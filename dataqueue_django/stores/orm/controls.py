@@ -65,6 +65,15 @@ class ControlTables:
             later = [key for key, bucket in held.items() if bucket.closed_until is None or bucket.closed_until < until]
             self._table(BucketRow).filter(key__in=later).update(closed_until=until)
 
+    def delete_rates(self, *, before: datetime, limit: int = 1000) -> int:
+        """See Store.delete_rates."""
+        old = self._table(BucketRow).filter(at__lt=before).order_by("at", "key")
+        keys = list(old.values_list("key", flat=True)[:limit])
+        if not keys:
+            return 0
+        with self._write():
+            return int(old.order_by().filter(key__in=keys).delete()[0])
+
     # -- for the store's own claims and inserts
 
     def _stamp(self) -> str:
@@ -98,16 +107,18 @@ class ControlTables:
         return {row.key: bucket_of(row) for row in found}
 
     def _hold(self, keys: Collection[str], now: datetime) -> dict[str, Bucket]:
-        """Lock the rows of limits, in one order, and return what they say; those that were not there are made."""
-        if not keys:
-            return {}
-        ordered = sorted(keys)
-        table = self._table(BucketRow)
-        there = set(table.filter(key__in=ordered).values_list("key", flat=True))
-        if missing := [BucketRow(key=key, at=now) for key in ordered if key not in there]:
-            table.bulk_create(missing, ignore_conflicts=True)
-        locked = self._locked(table.filter(key__in=ordered).order_by("key"))
-        return {row.key: bucket_of(row) for row in locked}
+        """Lock the rows of limits, in one order, and return what they say; those that are not there are made first.
+
+        One that is deleted while it is waited for is made again: without all of them two claims could pass each other.
+        """
+        mine, held = self._table(BucketRow).filter(key__in=keys), dict[str, Bucket]()
+        while len(held) < len(set(keys)):
+            there = set(mine.values_list("key", flat=True))
+            missing = [BucketRow(key=key, at=now) for key in sorted(set(keys) - there)]
+            if missing:
+                self._table(BucketRow).bulk_create(missing, ignore_conflicts=True)
+            held = {row.key: bucket_of(row) for row in self._locked(mine.order_by("key"))}
+        return held
 
     def _write_buckets(self, buckets: Mapping[str, Bucket]) -> None:
         for key, bucket in sorted(buckets.items()):

@@ -291,12 +291,11 @@ class PortableStore(ControlTables, StatisticsTables, Store):
             return None
         at = self._at(now)
         lanes = open_to(claim, self._lanes(), controls, at)
-        admission = Admission(self, claim, controls, lanes, at)
-        if any(rules(controls, lane) for lane in lanes):
-            admission.candidates()
         end = controls.next_end(at)
         waits = [] if end is None else [(end - at).total_seconds()]
-        return min([*waits, *([] if admission.wait is None else [admission.wait])], default=None)
+        if any(rules(controls, lane) for lane in lanes):
+            waits += Admission(self, replace(claim, crashed=None), controls, lanes, at).waits()
+        return min(waits, default=None)
 
     def would_find(self, claim: Claim, *, now: datetime | None = None) -> bool:
         """See Store.would_find."""

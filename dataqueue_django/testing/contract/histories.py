@@ -16,8 +16,10 @@ from uuid import UUID
 import pytest
 
 from ...domain.changes import SPAWNED, Add, After, Alternatives, Change, Committed, FieldOf, Verb
+from ...domain.controls import limit_id, scope_id
 from ...domain.filters import EVERYTHING, JobFilter, Order, TagMatch, TagMode, TimeRange
 from ...domain.liveness import beat, expire, stop
+from ...domain.pausing import pause, resume
 from ...domain.records import (
     CancelRequest,
     Claim,
@@ -28,7 +30,9 @@ from ...domain.records import (
     JobLog,
     JobStatus,
     Kind,
+    Limit,
     NewJob,
+    Pause,
     Step,
     StepKind,
     Token,
@@ -55,6 +59,7 @@ from ...domain.transitions import (
     write_progress,
 )
 from ...domain.waits import Wait, WaitKind
+from ...exceptions import GroupFull
 from ...stores.base import Store
 from ...stores.memory import MemoryStore
 from .base import NOW, Contract, execution_of
@@ -65,6 +70,7 @@ from .watching import Check, Watched
 HISTORIES = 10
 STEPS = 70
 MOST_JOBS = 12
+GROUPS = ("g", "h", "i")
 TOKENS = ("wp_a", "wp_b", "wp_B")
 CHILD = "child"
 """The name of the steps whose result is the id of a job."""
@@ -81,9 +87,10 @@ class Side:
     jobs: list[int] = field(default_factory=list)
     workers: list[int] = field(default_factory=list)
 
-    def insert(self, jobs: Sequence[NewJob], now: datetime) -> list[Inserted]:
+    def insert(self, jobs: Sequence[NewJob], now: datetime, *, bounded: bool = False) -> list[Inserted]:
         """Insert jobs; the answers name places."""
-        return [replace(one, id=self.place_of(one.id, not one.existed)) for one in self.store.insert(jobs, now=now)]
+        answers = self.store.insert(jobs, now=now, bounded=bounded)
+        return [replace(one, id=self.place_of(one.id, not one.existed)) for one in answers]
 
     def committed(self, answers: list[Committed]) -> list[Committed]:
         """Return the answers of a commit with places for ids."""
@@ -251,7 +258,26 @@ def _some_job(history: History, random: Random) -> NewJob:
         run_at=random.choice((None, None, history.now + timedelta(seconds=random.randrange(-5, 20)))),
         tags=random.choice(((), ("t", "T"))),
         idempotency_key=random.choice((None, None, "k", "K", "l")),
+        group_id=random.choice((None, None, *GROUPS)),
     )
+
+
+def _some_scope(random: Random) -> dict[str, Any]:
+    return {"queue": random.choice(("", "q", "Q")), "job_type": random.choice(("", "a", "b"))}
+
+
+def _some_pause(history: History, random: Random) -> Pause:
+    scope = _some_scope(random)
+    until = random.choice((None, history.now + timedelta(seconds=random.choice((0, 5)))))
+    return Pause(id=scope_id(**scope), **scope, reason="why", until=until)
+
+
+def _some_limit(history: History, random: Random) -> Limit:
+    scope = _some_scope(random)
+    of: dict[str, Any] = random.choice(({}, {"per_group": True}, {"group_id": "g"}))
+    rate: dict[str, Any] = random.choice(({}, {"rate": 2, "per_ms": 5_000, "burst": random.choice((None, 1, 3))}))
+    slots, size = random.choice((None, 0, 1, 2)), random.choice((None, 2)) if of else None
+    return Limit(id=limit_id(**scope, **of), **scope, **of, **rate, concurrency=slots, max_size=size)
 
 
 def _some_claim(history: History, random: Random) -> Claim | None:
@@ -268,6 +294,8 @@ def _some_claim(history: History, random: Random) -> Claim | None:
         exclude_job_types=random.choice(((), (), ("A",))),
         ids=tuple(range(0, len(history.model.jobs), 2)) if random.random() < 0.1 else (),
         crashed=random.choice((None, False, False, True)),
+        exclude_groups=random.choice(((), (), ("h",))),
+        group_concurrency=random.choice((None, None, 1)),
     )
 
 
@@ -387,11 +415,9 @@ def _some_closings(history: History, random: Random) -> list[Alternatives] | Non
 
 def _some_order(place: int, random: Random) -> Change:
     """What a person may do to a job."""
-    paused: dict[str, Any] = {"paused_at": After(), "ready_at": None}
     orders: list[tuple[dict[str, Any], dict[str, Any], EventType]] = [
         ({"status": (JobStatus.PENDING,)}, {"priority": Add(1), "ready_at": After(4)}, EventType.EDITED),
-        ({"status": (JobStatus.PENDING,), "paused_at": (None,)}, paused, EventType.PAUSED),
-        ({"status": (JobStatus.PENDING,)}, {"paused_at": None, "ready_at": FieldOf("run_at")}, EventType.UNPAUSED),
+        ({"status": (JobStatus.PENDING,)}, {"ready_at": FieldOf("run_at")}, EventType.EDITED),
     ]
     guard, fields, event = random.choice(orders)
     return Change(
@@ -407,6 +433,8 @@ def _some_askings(history: History, random: Random) -> list[Alternatives] | None
         cancel,
         lambda place: cancel_upcoming(place, still=random.choice(({}, {"priority": (0,)}, {"tags": (("t", "T"),)}))),
         retry,
+        lambda place: pause(place, until=random.choice((None, history.now + timedelta(seconds=5)))),
+        resume,
         lambda place: edit(place, edited_fields(_some_updates(history, random), now=history.now), actor="x"),
     ]
     return [random.choice(asked)(history.any_place(random)) for _ in range(random.choice((1, 1, 3)))]
@@ -470,6 +498,13 @@ def _do_exchange(side: Side, choice: tuple[list[Alternatives], Claim], now: date
     items, claim = choice
     results, jobs = side.store.exchange(side.items(items), side.claim(claim), now=now)
     return side.committed(results), [side.job(job) for job in jobs]
+
+
+def _do_insert_bounded(side: Side, jobs: list[NewJob], now: datetime) -> Any:
+    try:
+        return side.insert(jobs, now, bounded=True)
+    except GroupFull as why:
+        return str(why)
 
 
 def _do_delete(side: Side, choice: tuple[list[int], bool], now: datetime) -> int:
@@ -552,6 +587,28 @@ ACTIONS = {
         lambda history, random: random.choice((1, 50)),
         lambda side, limit, now: [side.token(token) for token in side.store.due_tokens(limit=limit, now=now)],
     ),
+    "pause": Action(_some_pause, lambda side, pause, now: side.store.put(pause, now=now)),
+    "end pauses": Action(
+        lambda history, random: [pause.id for pause in history.model.store.find(Kind.PAUSE) if random.random() < 0.7],
+        lambda side, ids, now: side.store.remove(Kind.PAUSE, ids),
+    ),
+    "set a limit": Action(_some_limit, lambda side, limit, now: side.store.put(limit, now=now)),
+    "remove limits": Action(
+        lambda history, random: [limit.id for limit in history.model.store.find(Kind.LIMIT) if random.random() < 0.5],
+        lambda side, ids, now: side.store.remove(Kind.LIMIT, ids),
+    ),
+    "close a rate": Action(
+        lambda history, random: ["q/", "/a/=g"],
+        lambda side, keys, now: side.store.close_rate(keys, until=now + timedelta(seconds=3), now=now),
+    ),
+    "insert within limits": Action(_some_jobs, _do_insert_bounded),
+    "ask how limits stand": Action(
+        lambda history, random: (random.choice("qQ"), random.choice("ab"), random.choice((None, *GROUPS))),
+        lambda side, lane, now: (
+            side.store.usage(*lane, now=now),
+            [side.store.group_counts(group) for group in GROUPS],
+        ),
+    ),
     "take permits": Action(
         lambda history, random: random.randrange(4),
         lambda side, want, now: side.store.take("b", want=want, limit=3, window=timedelta(seconds=10), now=now),
@@ -559,7 +616,7 @@ ACTIONS = {
 }
 
 USUAL = ["insert", "claim", "commit", "exchange", "ask of jobs", "let time pass"]
-OFTEN = USUAL * 6 + ["make tokens", "close tokens", "catch up with requests"] * 2 + list(ACTIONS)
+OFTEN = USUAL * 7 + ["make tokens", "close tokens", "catch up with requests"] * 2 + list(ACTIONS)
 
 
 def some_steps(seed: int) -> list[Move]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,14 @@ class Limiting(Contract):
         self.commit(complete(execution_of(first)))
         assert [job.group_id for job in self.claim(9)] == ["a"]
 
+    def test_a_group_with_room_is_found_behind_any_number_without(self) -> None:
+        self.limit(per_group=True, concurrency=0)
+        self.limit(group_id="z", concurrency=1)
+        self.add_all([NewJob(job_type="send", group_id=f"g{n:04}") for n in range(1_000)])
+        self.add_all([NewJob(job_type="send", group_id=f"h{n:04}") for n in range(200)])
+        self.add(group_id="z")
+        assert [job.group_id for _ in range(2) for job in self.claim(1)] == ["z"]
+
     def test_a_claim_may_allow_groups_less_than_others_do(self) -> None:
         for group in ("a", "a", "a", None, None):
             self.add(group_id=group)
@@ -157,6 +166,16 @@ class Limiting(Contract):
         assert self.claim() == []
         assert self.store.next_ready_in(self.asking(), now=self.now) == pytest.approx(wait)
         assert len(self.claim(at=self.later(wait))) in (1, 2)
+
+    @pytest.mark.parametrize("crashed", [False, True])
+    def test_a_worker_that_was_too_early_learns_that_one_may_begin_now(self, crashed: bool) -> None:
+        """Room that comes back after a claim, and before the question when it will, is not slept through."""
+        self.limit(queue="default", rate=2, per_ms=10_000)
+        self.add_all([NewJob(job_type="send") for _ in range(5)])
+        assert len(self.claim()) == 2
+        assert self.claim(at=self.later(9.9)) == []
+        asking = replace(self.asking(), crashed=crashed)
+        assert self.store.next_ready_in(asking, now=self.later(10)) == 0
 
     def test_each_group_has_its_own_rate(self) -> None:
         self.limit(job_type="send", per_group=True, rate=1, per_ms=5_000)
@@ -216,6 +235,17 @@ class Limiting(Contract):
         )
         assert self.store.fetch(Kind.LIMIT, given.id) == given
         assert self.store.controls().limits == (given,)
+
+    def test_what_is_known_of_rates_can_be_forgotten(self) -> None:
+        self.limit(job_type="send", per_group=True, rate=1, per_ms=10_000)
+        for group in "aab":
+            self.add(group_id=group)
+        self.claim()
+        assert self.store.delete_rates(before=self.now) == 0
+        assert self.claim(at=self.later(5)) == []
+        assert self.store.delete_rates(before=self.later(1), limit=1) == 1
+        assert self.store.delete_rates(before=self.later(1)) == 1
+        assert [job.group_id for job in self.claim(at=self.later(5))] == ["a"]
 
     # -- how many of a group may wait
 
