@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "example_project.onboarding",
     "example_project.untrusted",
     "example_project.digest",
+    "example_project.webhooks",
 ]
 
 MIDDLEWARE = [
@@ -108,6 +109,11 @@ SITE_URL = env.str("SITE_URL", default="http://127.0.0.1:8000")
 REFUND_APPROVER = env.str("REFUND_APPROVER", default="approver@example.com")
 REFUND_APPROVAL_TIMEOUT = env.str("REFUND_APPROVAL_TIMEOUT", default="48h")
 REFUND_LINK_SECONDS = env.int("REFUND_LINK_SECONDS", default=14 * 24 * 3600)
+
+# By which receivers of webhooks know who has sent them, and the receivers on this machine, which no others may be: an
+# address in no public network is not asked for.
+WEBHOOK_SECRET = env.str("WEBHOOK_SECRET", default=f"webhooks {SECRET_KEY}")
+WEBHOOK_RECEIVERS = env.list("WEBHOOK_RECEIVERS", default=[])
 
 # The length of a day between the letters of a welcome, in seconds.
 DRIP_DAY_SECONDS = env.float("DRIP_DAY_SECONDS", default=24 * 3600.0)

@@ -11,5 +11,6 @@ urlpatterns = [
     path("welcome/", include("example_project.onboarding.urls")),
     path("untrusted/", include("example_project.untrusted.urls")),
     path("digest/", include("example_project.digest.urls")),
+    path("webhooks/", include("example_project.webhooks.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "example_project.refunds",
     "example_project.onboarding",
     "example_project.untrusted",
+    "example_project.webhooks",
     "tests.app",
 ]
 

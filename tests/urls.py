@@ -12,5 +12,6 @@ urlpatterns = [
     path("welcome/", include("example_project.onboarding.urls")),
     path("dataqueue/", include("dataqueue_django.urls")),
     path("untrusted/", include("example_project.untrusted.urls")),
+    path("webhooks/", include("example_project.webhooks.urls")),
     path("digest/", include("example_project.digest.urls")),
 ]

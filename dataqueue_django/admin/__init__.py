@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from .. import models
+from .controls import LimitAdmin, PauseAdmin, QueueAdmin
 from .events import JobEventAdmin
 from .history import JobLogAdmin, StepAdmin
 from .jobs import JobAdmin
@@ -25,6 +26,9 @@ __all__ = [
     "JobEventAdmin",
     "JobLogAdmin",
     "JobTagAdmin",
+    "LimitAdmin",
+    "PauseAdmin",
+    "QueueAdmin",
     "RateBucketAdmin",
     "StepAdmin",
     "TokenAdmin",
@@ -45,6 +49,9 @@ def register(site: admin.AdminSite) -> None:
     site.register(models.Token, TokenAdmin)
     site.register(models.CronSchedule, CronScheduleAdmin)
     site.register(models.CronTick, CronTickAdmin)
+    site.register(models.Queue, QueueAdmin)
+    site.register(models.Pause, PauseAdmin)
+    site.register(models.Limit, LimitAdmin)
     site.register(models.Duty, DutyAdmin)
     site.register(models.CancelRequest, CancelRequestAdmin)
     site.register(models.Worker, WorkerAdmin)

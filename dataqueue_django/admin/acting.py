@@ -1,4 +1,4 @@
-"""What people may do to jobs: cancel, retry, delete. Each asks for its own permission, and goes through JobQueue."""
+"""What people may do to jobs: cancel, retry, pause, resume, delete. Each by permission, and through JobQueue."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..domain.lifecycle import Operation, allowed
-from .states import Text, badge, state_of_row
+from ..domain.lifecycle import Operation, allowed, state_of
+from ..domain.pausing import is_so_already
+from ..exceptions import DataQueueError
+from .states import Text, badge, record_of
 from .texts import visible
 from .verbs import MOST, ActsOnRows, Verb, actor_of
 
@@ -53,6 +55,24 @@ VERBS = {
             is_grave=True,
         ),
         JobVerb(
+            name="pause",
+            operation=Operation.PAUSE,
+            title=_("Pause"),
+            question=_("No worker takes the job until it is resumed. What it waits for may come meanwhile."),
+            sure=_("Yes, pause it"),
+            done=_("Paused."),
+            asks_why=True,
+        ),
+        JobVerb(
+            name="resume",
+            operation=Operation.RESUME,
+            title=_("Resume"),
+            question=_("The job can be taken again, from when it could have been without the pause."),
+            sure=_("Yes, resume it"),
+            done=_("Resumed."),
+            permission="pause",
+        ),
+        JobVerb(
             name="delete",
             operation=Operation.DELETE,
             title=_("Delete"),
@@ -70,7 +90,7 @@ class ActsOnJobs(ActsOnRows):
     """Actions of the list and buttons of the page. Hidden without permission, and refused as well."""
 
     verbs: ClassVar = VERBS
-    actions = ("retry_selected", "cancel_selected")
+    actions = ("retry_selected", "cancel_selected", "pause_selected", "resume_selected")
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may retry jobs."""
@@ -80,15 +100,30 @@ class ActsOnJobs(ActsOnRows):
         """Return whether the user may cancel jobs."""
         return self.may(request, "cancel")
 
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may pause and resume jobs."""
+        return self.may(request, "pause")
+
     def fits(self, verb: Verb, row: Any) -> bool:
         """Return whether the job's state lets it; a status that this version does not know lets nothing."""
-        state = state_of_row(row, row.clock)
-        return state is not None and allowed(VERBS[verb.name].operation, state)
+        record, operation = record_of(row), VERBS[verb.name].operation
+        if record is None or not allowed(operation, state_of(record, row.clock)):
+            return False
+        steers_pause = operation in (Operation.PAUSE, Operation.RESUME)
+        return not (steers_pause and is_so_already(operation, record, row.clock))
+
+    def answer(self, request: HttpRequest, verb: Verb, row: Any) -> HttpResponse:
+        """Answer a request to do something to a job; what the queue refuses is said."""
+        try:
+            return super().answer(request, verb, row)
+        except DataQueueError as why:
+            self.message_user(request, visible(why), messages.ERROR)
+            return HttpResponseRedirect(self.page("change", row.pk))
 
     def carry_out(self, request: HttpRequest, verb: Verb, row: Any) -> Text | None:
         """Do it through the queue; None when the job is in no state for it, or gone."""
         known = VERBS[verb.name]
-        if not self._do(request, known, row.pk):
+        if not self._do(request, known, row.pk, request.POST.get("reason", "").strip()):
             return None
         return known.asked if self._asked(known, [row]) else known.done
 
@@ -116,6 +151,20 @@ class ActsOnJobs(ActsOnRows):
         if done or asked or skipped:
             self.say_done(request, told, skipped)
 
+    @admin.action(description=_("Pause selected jobs"), permissions=["pause"])
+    def pause_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Pause the selected jobs that are in a state for it."""
+        done, _asked, skipped = self._do_to_all(request, queryset, VERBS["pause"])
+        if done or skipped:
+            self.say_done(request, [ngettext("%d paused", "%d paused", done) % done], skipped)
+
+    @admin.action(description=_("Resume selected jobs"), permissions=["pause"])
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Let the selected jobs be taken again."""
+        done, _asked, skipped = self._do_to_all(request, queryset, VERBS["resume"])
+        if done or skipped:
+            self.say_done(request, [ngettext("%d resumed", "%d resumed", done) % done], skipped)
+
     def _do_to_all(self, request: HttpRequest, queryset: QuerySet[Any], verb: JobVerb) -> tuple[int, int, int]:
         """Return how many jobs it was done to, asked of, and how many were in no state for it; zeros for too many."""
         rows = list(queryset.only("id", "job_type")[: MOST + 1])
@@ -134,12 +183,16 @@ class ActsOnJobs(ActsOnRows):
 
     # -- doing
 
-    def _do(self, request: HttpRequest, verb: JobVerb, job_id: int) -> bool:
+    def _do(self, request: HttpRequest, verb: JobVerb, job_id: int, reason: str = "") -> bool:
         """Do it through the queue; False when the job is in no state for it, or gone."""
         if verb.operation is Operation.DELETE:
             return self.queue.delete_job(job_id, strict=False)
         if verb.operation is Operation.RETRY:
             return self.queue.retry_job(job_id, actor=actor_of(request), strict=False)
+        if verb.operation is Operation.PAUSE:
+            return self.queue.pause_job(job_id, reason=reason, actor=actor_of(request), strict=False)
+        if verb.operation is Operation.RESUME:
+            return self.queue.resume_job(job_id, actor=actor_of(request), strict=False)
         return self.queue.cancel_job(job_id, abort_running=True, actor=actor_of(request), strict=False)
 
     def _asked(self, verb: JobVerb, rows: list[Any]) -> set[int]:
@@ -151,7 +204,7 @@ class ActsOnJobs(ActsOnRows):
 def too_many(verb: JobVerb) -> str:
     """Return why an action on very many jobs is refused, and what to use instead."""
     cancels = verb.operation is Operation.CANCEL_RUNNING
-    instead = "JobQueue.cancel_all_upcoming_jobs()" if cancels else "JobQueue.get_jobs() with retry_job()"
+    instead = "JobQueue.cancel_all_upcoming_jobs()" if cancels else f"JobQueue.get_jobs() with {verb.name}_job()"
     return gettext(
         "More than %(most)s jobs are selected, so nothing was done. Narrow the list, or use %(instead)s in code."
     ) % {"most": f"{MOST:,}", "instead": instead}

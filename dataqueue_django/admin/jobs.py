@@ -30,13 +30,14 @@ SHOWN = 50
 """Events, steps and lines on the page of a job: the newest."""
 
 WHEN = ("run_at", "ready_at", "created_at", "started_at", "last_started_at", "last_failed_at", "last_retried_at",
-        "last_cancelled_at", "finished_at", "updated_at", "wait_until", "paused_at", "expires_at",
+        "last_cancelled_at", "finished_at", "updated_at", "wait_until", "expires_at",
         "cancel_requested_at", "dead_lettered_at", "scheduled_for")  # fmt: skip
+PAUSE = ("paused_at", "paused_by", "pause_reason", "paused_until")
 RULES = ("max_attempts", "retry_delay_ms", "retry_backoff", "retry_delay_max_ms", "timeout_ms", "isolate",
          "dead_letter_job_type", "dead_letter_job_id")  # fmt: skip
 INSIDE = ("claim_seq", "worker_id", "locked_by", "locked_at", "crash_count", "retried_count", "resuming", "position",
-          "lifo", "dedup_key", "dedup_until", "group_id", "parent_id", "open_dependencies", "wait_token_id",
-          "paused_by", "pending_reason", "context")  # fmt: skip
+          "lifo", "dedup_key", "dedup_until", "parent_id", "open_dependencies", "wait_token_id",
+          "pending_reason", "context")  # fmt: skip
 
 
 HISTORIES = {
@@ -53,7 +54,7 @@ class JobAdmin(ActsOnJobs):
     list_display_links = ("id",)
     list_columns = (
         "job_type", "queue", "status", "priority", "run_at", "ready_at", "created_at", "attempts", "max_attempts",
-        "locked_by", "finished_at", "paused_at", "open_dependencies", "wait_until", "wait_token_id",
+        "locked_by", "finished_at", "paused_at", "paused_until", "open_dependencies", "wait_until", "wait_token_id",
     )  # fmt: skip
     list_filter = (StatusFilter, QueueFilter, JobTypeFilter)
     offered = ("queue", "job_type")
@@ -74,9 +75,10 @@ class JobAdmin(ActsOnJobs):
             main.append("awaits")
         if row.cron_schedule_id:
             main.append("schedule")
-        more = filled(row, lines(Job, "idempotency_key", "failure_reason", "progress", "progress_message"))
+        more = filled(row, lines(Job, "group_id", "idempotency_key", "failure_reason", "progress", "progress_message"))
         parts: list[tuple[Any, Sequence[str | Shown]]] = [
             (None, [*main, *more]),
+            (_("Pause"), filled(row, lines(Job, *PAUSE))),
             (_("Data"), [*lines(Job, "payload"), *filled(row, lines(Job, "output", "progress_data"))]),
             (_("Errors"), ["errors"] if row.error_history else []),
             (_("Times"), filled(row, lines(Job, *WHEN))),

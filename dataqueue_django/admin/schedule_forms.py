@@ -16,6 +16,7 @@ from ..domain.options import backoff_word
 from ..domain.records import CronSchedule, Overlap
 from ..domain.retry import MODES
 from ..domain.schedules import wanted_of
+from . import fields
 from .states import Text
 from .texts import UNSEEN
 
@@ -28,8 +29,8 @@ OVERLAPS: Mapping[Overlap, Text] = {
 CLOCKS = ("cron_expression", "every")
 """Of these the one that is filled says when it fires, so they are told together."""
 
-OPTIONS = ("queue", "priority", "max_attempts", "timeout", "isolate", "force_kill_on_timeout", "retry_delay",
-           "retry_backoff", "retry_delay_max", "tags")  # fmt: skip
+OPTIONS = ("queue", "group_id", "priority", "max_attempts", "timeout", "isolate", "force_kill_on_timeout",
+           "retry_delay", "retry_backoff", "retry_delay_max", "tags")  # fmt: skip
 """The options of jobs, in the order in which people think of them."""
 
 PARTS: tuple[tuple[Any, Sequence[str]], ...] = (
@@ -41,10 +42,6 @@ PARTS: tuple[tuple[Any, Sequence[str]], ...] = (
 
 EMPTY = "---------"
 BY_DEFAULT = _("What is left empty is as the handler says, or else the settings.")
-
-
-def _text(label: Any, help_text: Any = "", **more: Any) -> forms.CharField:
-    return forms.CharField(label=label, help_text=help_text, widget=widgets.AdminTextInputWidget, **more)
 
 
 class _Lines(forms.CharField):
@@ -60,19 +57,6 @@ def _lines(label: Any, help_text: Any, rows: int) -> forms.CharField:
     return _Lines(label=label, help_text=help_text, required=False, widget=widget)
 
 
-def _seconds(label: Any, help_text: Any = "") -> forms.FloatField:
-    return forms.FloatField(label=label, help_text=help_text or _("Seconds."), required=False)
-
-
-def _whole(label: Any, help_text: Any = "") -> forms.IntegerField:
-    return forms.IntegerField(label=label, help_text=help_text, required=False)
-
-
-def _moment(label: Any) -> forms.DateTimeField:
-    widget = forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S")
-    return forms.DateTimeField(label=label, required=False, widget=widget)
-
-
 def _maybe(label: Any) -> forms.NullBooleanField:
     field = forms.NullBooleanField(label=label, required=False)
     field.widget.choices = [("unknown", EMPTY), ("true", _("Yes")), ("false", _("No"))]
@@ -82,19 +66,21 @@ def _maybe(label: Any) -> forms.NullBooleanField:
 class ScheduleForm(forms.Form):
     """What people say about a schedule; a field that is left empty leaves it to the handler and the settings."""
 
-    schedule_name = _text(_("Name"))
+    schedule_name = fields.text(_("Name"))
     job_type = forms.ChoiceField(label=_("Job type"))
     payload = _lines(_("Payload"), _("JSON; empty for none."), 6)
-    cron_expression = _text(
+    cron_expression = fields.text(
         _("Cron expression"),
         _("Five fields such as 0 9 * * 1-5, or @daily. Either this or an interval."),
         required=False,
     )
-    timezone = _text(_("Time zone"), _("In which the cron expression is read, such as Europe/Berlin."), initial="UTC")
-    every = _seconds(_("Every"), _("Seconds. Either this or a cron expression."))
-    start_at = _moment(_("From"))
-    end_at = _moment(_("Until"))
-    max_runs = _whole(_("At most"), _("How often it fires; empty for no end."))
+    timezone = fields.text(
+        _("Time zone"), _("In which the cron expression is read, such as Europe/Berlin."), initial="UTC"
+    )
+    every = fields.seconds(_("Every"), _("Seconds. Either this or a cron expression."))
+    start_at = fields.moment(_("From"))
+    end_at = fields.moment(_("Until"))
+    max_runs = fields.whole(_("At most"), _("How often it fires; empty for no end."))
     catch_up = forms.IntegerField(
         label=_("Make up for"),
         initial=1,
@@ -102,15 +88,16 @@ class ScheduleForm(forms.Form):
     )
     overlap = forms.ChoiceField(label=_("While its last job has not ended"), choices=OVERLAPS.items())
     jitter = forms.FloatField(label=_("Jitter"), initial=0, help_text=_("Jobs run up to so many seconds later."))
-    queue = _text(_("Queue"), required=False)
-    priority = _whole(_("Priority"))
-    max_attempts = _whole(_("Attempts"))
-    timeout = _seconds(_("Timeout"))
+    queue = fields.text(_("Queue"), required=False)
+    group_id = fields.text(_("Group"), required=False)
+    priority = fields.whole(_("Priority"))
+    max_attempts = fields.whole(_("Attempts"))
+    timeout = fields.seconds(_("Timeout"))
     isolate = _maybe(_("In a process of its own"))
     force_kill_on_timeout = _maybe(_("Killed at the timeout"))
-    retry_delay = _seconds(_("Delay before a retry"))
+    retry_delay = fields.seconds(_("Delay before a retry"))
     retry_backoff = forms.ChoiceField(label=_("How delays grow"), required=False)
-    retry_delay_max = _seconds(_("Longest delay before a retry"))
+    retry_delay_max = fields.seconds(_("Longest delay before a retry"))
     tags = _lines(_("Tags"), _("One on each line."), 3)
 
     def __init__(self, data: Any = None, *, record: CronSchedule | None, job_types: Sequence[str]) -> None:

@@ -109,7 +109,10 @@ class JobTagAdmin(RowsOfJobs):
 class RateBucketAdmin(QueueModelAdmin):
     """Permits left in rate buckets."""
 
-    list_display = ("key", "tokens", line(RateBucket, "at", title=_("counted at")))
-    list_columns = ("tokens", "at")
+    list_display = (
+        "key", *lines(RateBucket, "tokens"), line(RateBucket, "at", title=_("counted at")),
+        *lines(RateBucket, "closed_until"),
+    )  # fmt: skip
+    list_columns = ("tokens", "at", "closed_until")
     ordering = ("key",)
-    fields = tuple(lines(RateBucket, "key", "tokens", "at"))
+    fields = tuple(lines(RateBucket, "key", "tokens", "at", "begun", "closed_until"))

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ..domain.holding_back import is_held
 from ..domain.lifecycle import State, state_of
 from ..domain.records import Job, JobStatus
 from .texts import span, visible
@@ -54,13 +55,13 @@ LOOKS: Mapping[State, Look] = {
 }
 
 
-def state_of_row(row: Any, now: datetime) -> State | None:
-    """Return the state of a job's row; None for a status that this version does not know."""
+def record_of(row: Any) -> Job | None:
+    """Return what of a job's row the rules ask about; None for a status that this version does not know."""
     try:
         status = JobStatus(row.status)
     except ValueError:
         return None
-    record = Job(
+    return Job(
         id=row.pk,
         job_type=row.job_type,
         payload=None,
@@ -70,14 +71,28 @@ def state_of_row(row: Any, now: datetime) -> State | None:
         status=status,
         ready_at=row.ready_at,
         paused_at=row.paused_at,
+        paused_until=row.paused_until,
         open_dependencies=row.open_dependencies,
     )
-    return state_of(record, now)
+
+
+def state_of_row(row: Any, now: datetime) -> State | None:
+    """Return the state of a job's row; None for a status that this version does not know."""
+    record = record_of(row)
+    return None if record is None else state_of(record, now)
+
+
+def shown_state(row: Any, now: datetime) -> State | None:
+    """Return the state to show: for who looks, one that waits or will be retried is first of all paused, if it is."""
+    record = record_of(row)
+    if record is None:
+        return None
+    return State.PAUSED if is_held(record, now) else state_of(record, now)
 
 
 def label(row: Any, now: datetime) -> str:
     """Return a job's state in words, such as "Retrying in 40 s"."""
-    state = state_of_row(row, now)
+    state = shown_state(row, now)
     if state is None:
         return visible(row.status)
     if state is State.WAITING and row.wait_token_id:
@@ -86,13 +101,14 @@ def label(row: Any, now: datetime) -> str:
     until = _until(state, row)
     if until is None or until <= now:
         return word
-    phrase = gettext("%(state)s for %(time)s") if state is State.WAITING else gettext("%(state)s in %(time)s")
+    lasts = state in (State.WAITING, State.PAUSED)
+    phrase = gettext("%(state)s for %(time)s") if lasts else gettext("%(state)s in %(time)s")
     return phrase % {"state": word, "time": span(until - now)}
 
 
 def badge(row: Any, now: datetime) -> SafeString:
     """Return a job's state as a word with a sign and a colour."""
-    state = state_of_row(row, now)
+    state = shown_state(row, now)
     return drawn(LOOKS[state or State.MISSING], label(row, now))
 
 
@@ -106,4 +122,6 @@ def _until(state: State, row: Any) -> datetime | None:
     """When the state will end by itself, if that is known."""
     if state in (State.DELAYED, State.RETRYING):
         return row.ready_at  # type: ignore[no-any-return]
+    if state is State.PAUSED:
+        return row.paused_until  # type: ignore[no-any-return]
     return row.wait_until if state is State.WAITING else None

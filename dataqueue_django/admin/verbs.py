@@ -9,8 +9,8 @@ from typing import Any, ClassVar, cast
 import django
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -66,6 +66,10 @@ class ActsOnRows(QueueModelAdmin):
         """The queue whose rows are shown."""
         return get_queue(conf.home_alias())
 
+    def key_from(self, text: str) -> Any:
+        """Return the key that a text writes, or None when it cannot be that of any row."""
+        return as_id(text)
+
     def fits(self, verb: Verb, row: Any) -> bool:
         """Return whether the state of a row lets it."""
         raise NotImplementedError
@@ -109,10 +113,10 @@ class ActsOnRows(QueueModelAdmin):
         return {name: action for name, action in found.items() if name != "delete_selected"}
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Carry out an action on what is selected; what cannot be an id is not selected."""
+        """Carry out an action on what is selected; what cannot be a key is not selected."""
         post = request.POST.copy()
         selected = post.getlist(ACTION_CHECKBOX_NAME)
-        post.setlist(ACTION_CHECKBOX_NAME, [one for one in selected if as_id(one) is not None])
+        post.setlist(ACTION_CHECKBOX_NAME, [one for one in selected if self.key_from(one) is not None])
         request.POST = post  # type: ignore[assignment]
         return super().response_action(request, *args, **kwargs)
 
@@ -152,8 +156,8 @@ class ActsOnRows(QueueModelAdmin):
             raise Http404
         if not self.may(request, self.verbs[verb].needs):
             raise PermissionDenied
-        row_id = as_id(unquote(object_id))
-        row = None if row_id is None else self.get_object(request, str(row_id))
+        key = self.key_from(unquote(object_id))
+        row = None if key is None else self.get_object(request, str(key))
         if row is None:
             return self.gone(request)
         return self.answer(request, self.verbs[verb], row)
@@ -165,7 +169,7 @@ class ActsOnRows(QueueModelAdmin):
     def open_verbs(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
         """Return what this user may do to this row in its state."""
         return [
-            {"title": verb.title, "url": self.page("action", row.pk, verb.name)}
+            {"title": verb.title, "url": self.page("action", quote(row.pk), verb.name)}
             for verb in self.verbs.values()
             if self.fits(verb, row) and self.may(request, verb.needs)
         ]
@@ -202,7 +206,7 @@ class ActsOnRows(QueueModelAdmin):
             "listed_crumbs": django.VERSION >= (6, 1),
             "media": self.media,
             "list": self.page("changelist"),
-            "back": self.page("change", row.pk),
+            "back": self.page("change", quote(row.pk)),
         }
         return TemplateResponse(request, "admin/dataqueue/act.html", context)
 
@@ -211,11 +215,11 @@ class ActsOnRows(QueueModelAdmin):
         if told is None:
             refused = gettext("%(name)s is not in a state for it; nothing was changed.")
             self.message_user(request, refused % {"name": capfirst(self.called(row))}, messages.WARNING)
-            return HttpResponseRedirect(self.page("change", row.pk))
+            return HttpResponseRedirect(self.page("change", quote(row.pk)))
         self.log(request, [row], verb.flag, told)
         self.say(request, row, told)
-        gone = verb.name == "delete"
-        return HttpResponseRedirect(self.page("changelist") if gone else self.page("change", row.pk))
+        gone = verb.flag == DELETION
+        return HttpResponseRedirect(self.page("changelist") if gone else self.page("change", quote(row.pk)))
 
 
 def actor_of(request: HttpRequest) -> str:

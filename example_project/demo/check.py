@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from example_project.webhooks.receiver import receiving
+
 from .album_check import AlbumCheck
 from .children import (
     Child,
@@ -43,6 +45,7 @@ from .site import LOGIN, answers, worker_is_ready
 from .untrusted_check import UntrustedCheck
 from .visitor import Page, Visitor
 from .waiting_check import WaitingCheck
+from .webhooks_check import WebhooksCheck
 
 SHIPPED = Path(__file__).parent.parent / "fieldbook" / "data" / "airports.csv"
 SHIPPED_ACTION, UPLOAD_ACTION, LOGIN_ACTION = "/imports/shipped/", "/imports/upload/", "/admin/login/?next=/admin/"
@@ -52,6 +55,8 @@ GONE_WITHIN = 5.0
 CLOCKS = {"HEARTBEAT": 0.5, "LEASE": 3, "REAP_EVERY": 0.5, "POLL_INTERVAL": 0.1}
 """Seconds. A dead worker's jobs are taken back after LEASE, which is 30 by default."""
 
+WEBHOOK_SECRET = "only-for-this-check"
+
 AS_FAST_AS_CAN_BE = {
     "FIELDBOOK_ROWS_PER_SECOND": "0",
     "FIELDBOOK_STEP_SECONDS": "0",
@@ -60,6 +65,7 @@ AS_FAST_AS_CAN_BE = {
     "REFUND_LINK_SECONDS": "3600",
     "DRIP_DAY_SECONDS": "86400",
     "TIME_ZONE": DIGEST_ZONE,
+    "WEBHOOK_SECRET": WEBHOOK_SECRET,
 }
 """Whatever the environment of this command says."""
 
@@ -107,7 +113,8 @@ class Check:
         """Play the scenario and clean up; return whether everything was as it should be."""
         with interruptible():
             try:
-                self._play()
+                with receiving(WEBHOOK_SECRET) as self._receivers:
+                    self._play()
             except (DemoError, LookupError, OSError) as why:
                 self._expect(f"the scenario goes on: {why}", False)
             finally:
@@ -135,6 +142,7 @@ class Check:
         album = AlbumCheck(self._visitor, self._expect, self._finished, self._ask)
         album.with_a_worker()
         UntrustedCheck(self._visitor, self._expect, self._finished, self._ask, self._wait).run()
+        WebhooksCheck(self._visitor, self._expect, self._finished, self._ask, self._receivers).run()
         stop([worker])
         self._expect("a worker that is asked to stop ends with code 0", worker.process.returncode == 0)
         album.without_a_worker()
@@ -262,6 +270,7 @@ class Check:
             DEMO_FOLDER=str(self._folder),
             SITE_URL=self._address,
             DATAQUEUE_WORKER=json.dumps(CLOCKS),
+            WEBHOOK_RECEIVERS=",".join(receiver.url for receiver in self._receivers),
             **{**AS_FAST_AS_CAN_BE, **changes},
         )
 

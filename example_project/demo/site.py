@@ -9,6 +9,9 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
+from example_project.webhooks.jobs import limit_hosts
+from example_project.webhooks.receiver import Receiver, receiving
+
 from .children import (
     Child,
     Children,
@@ -42,6 +45,7 @@ def prepare() -> None:
     users = get_user_model()._default_manager
     if not users.filter(username=LOGIN).exists():
         users.create_superuser(LOGIN, "demo@example.com", LOGIN)
+    limit_hosts()
 
 
 def run(port: int | None, say: Callable[[str], None]) -> None:
@@ -50,8 +54,9 @@ def run(port: int | None, say: Callable[[str], None]) -> None:
         children = Children()
         try:
             prepare()
-            _start(_port(port), children, say)
-            wait_until(lambda: False, "", alive=children, within=float("inf"))
+            with receiving(settings.WEBHOOK_SECRET) as receivers:
+                _start(_port(port), children, receivers, say)
+                wait_until(lambda: False, "", alive=children, within=float("inf"))
         except KeyboardInterrupt:
             say("Stopping; running jobs may finish. Press Ctrl+C again to hurry.")
         finally:
@@ -82,14 +87,16 @@ def _port(asked: int | None) -> int:
     return asked
 
 
-def _start(port: int, children: Children, say: Callable[[str], None]) -> None:
+def _start(port: int, children: Children, receivers: list[Receiver], say: Callable[[str], None]) -> None:
     address = f"http://127.0.0.1:{port}/"
-    variables = {**PACE, "SITE_URL": address, **environment()}
+    hosts = ",".join(receiver.url for receiver in receivers)
+    variables = {**PACE, "SITE_URL": address, "WEBHOOK_RECEIVERS": hosts, **environment()}
     server = children.start_server(port, variables, settings.DEMO_FOLDER)
     worker = children.start_worker(variables, settings.DEMO_FOLDER)
     wait_until(lambda: answers(address), "the server does not answer", alive=children)
     wait_until(lambda: worker_is_ready(worker), "the worker is not ready", alive=children)
     say(f"Fieldbook   {address}")
     say(f"Admin       {address}admin/   login {LOGIN}, password {LOGIN}")
+    say(f"Receivers   {'  '.join(receiver.url for receiver in receivers)}")
     say(f"Logs        {server.log}  {worker.log}")
     say("Press Ctrl+C to stop the server and the worker.")

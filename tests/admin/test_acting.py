@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -123,7 +124,8 @@ def test_all_are_only_offered_where_an_action_takes_them(
 def test_deleting_the_selected_is_no_action(client: Client, queue: JobQueue) -> None:
     job_id = a_job(queue)
     form = client.get(LIST).context["action_form"]
-    assert {name for name, _ in form.fields["action"].choices} == {"", "retry_selected", "cancel_selected"}
+    offered = {name for name, _ in form.fields["action"].choices}
+    assert offered == {"", "retry_selected", "cancel_selected", "pause_selected", "resume_selected"}
     client.post(LIST, {"action": "delete_selected", "_selected_action": [job_id], "post": "yes"})
     assert status_of(queue, job_id) is JobStatus.PENDING
 
@@ -215,6 +217,85 @@ def test_verbs_that_are_none(client: Client, queue: JobQueue) -> None:
     job_id = a_job(queue)
     assert client.get(page_of(job_id, "run")).status_code == 404
     assert client.post(page_of(job_id, "explain_job")).status_code == 404
+
+
+def test_pausing_and_resuming_one_job(client: Client, queue: JobQueue, admin_user: Any) -> None:
+    job_id = a_job(queue)
+    who = f"user {admin_user.pk} {admin_user.username}"
+    assert page_of(job_id, "resume") not in client.get(page_of(job_id)).content.decode()
+    asked = client.get(page_of(job_id, "pause")).content.decode()
+    assert "csrfmiddlewaretoken" in asked
+    assert 'name="reason"' in asked
+    answer = client.post(page_of(job_id, "pause"), {"reason": " <b>later "}, follow=True)
+    assert said(answer) == [f"Job {job_id}: paused."]
+    job = queue.get_job(job_id)
+    assert job is not None
+    assert (job.pause_reason, job.paused_by) == ("<b>later", who)
+    page = client.get(page_of(job_id)).content.decode()
+    for words in ("&lt;b&gt;later", who, "</span> Paused</span>", page_of(job_id, "resume")):
+        assert words in page
+    assert "<b>later" not in page
+    assert page_of(job_id, "pause") not in page
+    refused = f"Job {job_id} is not in a state for it; nothing was changed."
+    assert said(client.post(page_of(job_id, "pause"), follow=True)) == [refused]
+    assert said(client.post(page_of(job_id, "resume"), follow=True)) == [f"Job {job_id}: resumed."]
+    assert [event.event_type for event in queue.get_job_events(job_id)][-2:] == [EventType.PAUSED, EventType.UNPAUSED]
+    assert said(client.post(page_of(job_id, "resume"), follow=True)) == [refused]
+    assert LogEntry.objects.count() == 2
+
+
+def test_a_reason_that_is_too_long_is_refused(client: Client, queue: JobQueue) -> None:
+    job_id = a_job(queue)
+    [told] = said(client.post(page_of(job_id, "pause"), {"reason": "x" * 1001}, follow=True))
+    assert "expected a string of at most 1,000 characters" in told
+    assert LogEntry.objects.count() == 0
+
+
+def test_the_group_of_a_job_is_on_its_page(client: Client, queue: JobQueue) -> None:
+    job_id = queue.add_job("t", group_id="acme <b>", allow_unknown=True)
+    main = client.get(page_of(job_id)).content.decode().partition("collapse")[0]
+    assert "acme &lt;b&gt;" in main
+
+
+def test_pausing_and_resuming_the_selected(client: Client, queue: JobQueue) -> None:
+    ids = [a_job(queue), a_job(queue), a_job(queue, "processing"), a_job(queue, "completed")]
+    assert said(do(client, "pause", ids, reason="x" * 1001)) == ["2 paused, 2 skipped: not in a state for it."]
+    text = client.get(LIST).content.decode()
+    assert text.count("</span> Paused</span>") == 2
+    assert said(do(client, "resume", ids[:2])) == ["2 resumed."]
+    assert "</span> Paused</span>" not in client.get(LIST).content.decode()
+
+
+def test_one_that_will_be_retried_is_shown_as_paused(client: Client, queue: JobQueue, database: str) -> None:
+    job_id = a_job(queue, "failed")
+    later = datetime.now(UTC) + timedelta(hours=5)
+    Job.objects.using(database).filter(pk=job_id).update(ready_at=later, stage="later")
+    queue.pause_job(job_id)
+    assert "</span> Paused</span>" in client.get(LIST).content.decode()
+    assert page_of(job_id, "resume") in client.get(page_of(job_id)).content.decode()
+    queue.resume_job(job_id)
+    assert "Retrying in" in client.get(LIST).content.decode()
+
+
+def test_pausing_jobs_has_its_permission(queue: JobQueue) -> None:
+    job_id = a_job(queue)
+    browser = Client()
+    browser.force_login(staff("view_job", "retry_job", "cancel_job", "delete_job", "pause_queue"))
+    for verb in ("pause", "resume"):
+        assert page_of(job_id, verb) not in browser.get(page_of(job_id)).content.decode()
+        assert browser.get(page_of(job_id, verb)).status_code == 403
+        assert browser.post(page_of(job_id, verb)).status_code == 403
+    do(browser, "pause", [job_id])
+    job = queue.get_job(job_id)
+    assert job is not None
+    assert job.paused_at is None
+    browser.force_login(staff("view_job", "pause_job"))
+    for verb in ("pause", "resume"):
+        assert browser.post(page_of(job_id, verb)).status_code == 302
+    assert [event.event_type for event in queue.get_job_events(job_id)][-2:] == [EventType.PAUSED, EventType.UNPAUSED]
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(staff("view_job", "pause_job"))
+    assert browser.post(page_of(job_id, "pause")).status_code == 403
 
 
 # -- who may

@@ -94,7 +94,7 @@ def browser(full: str, db: None, settings: Any) -> Client:
     settings.DATAQUEUE = {"default": {"OPTIONS": {"DATABASE": full}}}
     found = Client()
     seen = ("view_job", "view_jobevent", "view_step", "view_joblog", "view_token", "view_crontick", "view_cronschedule")
-    found.force_login(staff(*seen, "retry_job", "cancel_job", "delete_job"))
+    found.force_login(staff(*seen, "retry_job", "cancel_job", "pause_job", "delete_job"))
     return found
 
 

@@ -154,6 +154,7 @@ def test_everything_is_shown_literally(client: Client, queue: JobQueue, database
             error_history=[{"message": content, "traceback": content, content: content}], tags=[content],
             status="failed", context={content: content},
             idempotency_key=content, locked_by=content, progress_message=content, group_id=content, paused_by=content,
+            pause_reason=content, paused_at=NOW,
             failure_reason=content[:32], pending_reason=content, dead_letter_job_type=content,
             progress_data=[content], wait_token_id=content,
         )  # fmt: skip

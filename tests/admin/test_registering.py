@@ -17,7 +17,7 @@ from django.urls import clear_url_caches, path
 
 from dataqueue_django import get_queue
 from dataqueue_django.admin import JobAdmin, register
-from dataqueue_django.models import QueueGauge, QueueStat
+from dataqueue_django.models import ControlStamp, QueueGauge, QueueStat, Turn
 from dataqueue_django.queue import JobQueue
 
 OFFICE = admin.AdminSite(name="office")
@@ -38,10 +38,10 @@ print([name for name in sys.modules if name.startswith(("dataqueue_django.admin"
 
 
 def test_every_model_is_on_the_default_site() -> None:
-    """All but counts, which are nothing to look at row by row: `get_stats` and `get_gauges` sum them up."""
-    counts = {QueueStat, QueueGauge}
+    """All but counts, which `get_stats` and `get_gauges` sum up, and the marks by which claims know what is new."""
+    unseen = {QueueStat, QueueGauge, ControlStamp, Turn}
     models = set(apps.get_app_config("dataqueue").get_models())
-    assert {model for model in models if not admin.site.is_registered(model)} == counts
+    assert {model for model in models if not admin.site.is_registered(model)} == unseen
 
 
 def test_registering_twice_is_told() -> None:
@@ -71,9 +71,14 @@ def test_pages_stay_on_their_own_site(client: Client, queue: JobQueue, site: str
     job_id = queue.add_job("t", tags=["x"], allow_unknown=True)
     id = queue.add_cron_job("s", "@daily", "t", allow_unknown=True)
     queue.run_cron_job(id)
+    queue.declare_queue("q")
+    queue.pause_queue("q")
+    queue.set_limit(queue="q", concurrency=1)
     pages = ("job/", f"job/{job_id}/change/", f"job/{job_id}/do/cancel/", "jobevent/", "jobtag/", "worker/", "step/",
              "joblog/", "token/", "cronschedule/", f"cronschedule/{id}/change/", f"cronschedule/{id}/do/edit/",
-             f"cronschedule/{id}/do/pause/", "cronschedule/add/", "crontick/", "duty/")  # fmt: skip
+             f"cronschedule/{id}/do/pause/", "cronschedule/add/", "crontick/", "duty/", "queue/",
+             "queue/q/do/resume/", "pause/", "pause/add/", "pause/q_2F/change/", "limit/",
+             "limit/q_2F/do/remove/")  # fmt: skip
     for page in pages:
         answer = client.get(f"/{site}/dataqueue/{page}")
         assert answer.status_code == 200

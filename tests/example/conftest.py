@@ -32,6 +32,8 @@ def fieldbook(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     settings.REFUND_APPROVER = "approver@example.com"
     settings.REFUND_APPROVAL_TIMEOUT = "48h"
     settings.REFUND_LINK_SECONDS = 3600
+    settings.WEBHOOK_SECRET = "webhooks"
+    settings.WEBHOOK_RECEIVERS = []
     settings.DRIP_DAY_SECONDS = 24 * 3600.0
     settings.FILE_UPLOAD_HANDLERS = [
         "example_project.uploads.BoundedUploadHandler",
