@@ -54,20 +54,21 @@ class Rooms:
         self, limits: Sequence[Limit], running: Running, buckets: Mapping[str, Bucket], now: datetime,
         excluded: Iterable[str] = (),
     ) -> None:  # fmt: skip
-        self._limits = limits
+        self._general = [limit for limit in limits if limit.group_id is None]
+        self._named = _by_group(limits)
+        self._counts: Counter[str] | None = None
         self._running = running
         self._buckets = buckets
         self._now = now
         self._excluded = frozenset(excluded)
         self._over: dict[tuple[str, str, str | None], tuple[tuple[Limit, str], ...]] = {}
         self._left: dict[str, int] = {}
-        self.admitted: Counter[str] = Counter()
 
     def limits_of(self, queue: str, job_type: str, group_id: str | None) -> tuple[tuple[Limit, str], ...]:
         """Return the limits over jobs of a queue, type and group, each with the key of its use."""
         lane = queue, job_type, group_id
         if lane not in self._over:
-            over = limits_over(self._limits, *lane)
+            over = limits_over((*self._general, *self._named.get(group_id, ())), *lane)
             self._over[lane] = tuple((limit, key_of(limit, group_id)) for limit in over)
         return self._over[lane]
 
@@ -88,7 +89,7 @@ class Rooms:
     def use_of(self, limit: Limit, key: str) -> Use:
         """Return how a limit stands."""
         rate = rate_of(limit)
-        running = self._running_under(limit, key)
+        running = self._under(key)
         if rate is None:
             return Use(limit, key, running, None)
         bucket = self._buckets.get(key) or Bucket(None, self._now)
@@ -114,11 +115,22 @@ class Rooms:
             self._left[key] = min((n for n in (slots, permits) if n is not None), default=2**31)
         return self._left[key]
 
-    def _running_under(self, limit: Limit, key: str) -> int:
-        return sum(
-            n for lane, n in self._running.items() if any(mine == key for one, mine in self.limits_of(*lane)
-                                                          if one is limit)
-        )  # fmt: skip
+    def _under(self, key: str) -> int:
+        """How many jobs run under the limit of a key; counted once for all."""
+        if self._counts is None:
+            self._counts = Counter()
+            for lane, number in self._running.items():
+                self._counts.update({mine: number for _, mine in self.limits_of(*lane)})
+        return self._counts[key]
+
+
+def _by_group(limits: Iterable[Limit]) -> dict[str | None, list[Limit]]:
+    """The limits that are for one group alone, by group: there may be one for each customer."""
+    found: dict[str | None, list[Limit]] = {}
+    for limit in limits:
+        if limit.group_id is not None:
+            found.setdefault(limit.group_id, []).append(limit)
+    return found
 
 
 def spent(rooms: Rooms, begun: Iterable[Candidate], buckets: Mapping[str, Bucket], now: datetime) -> dict[str, Bucket]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from .rates import Rate
 from .records import Limit, Pause
@@ -14,7 +15,7 @@ LONGEST_PER = timedelta(days=30)
 """The longest time that a rate can be about."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Controls:
     """The pauses and limits of a store at one moment; `stamp` is another one after each change of them."""
 
@@ -29,8 +30,11 @@ class Controls:
 
     def limit_lane(self, queue: str, job_type: str) -> bool:
         """Return whether a limit is over all jobs of a queue and type, whatever their groups."""
-        return any(holds_back(limit) and not limit.is_of_groups and covers(limit, queue, job_type)
-                   for limit in self.limits)  # fmt: skip
+        return any(covers(limit, queue, job_type) for limit in self._of_lanes)
+
+    @cached_property
+    def _of_lanes(self) -> tuple[Limit, ...]:
+        return tuple(limit for limit in self.limits if holds_back(limit) and not limit.is_of_groups)
 
     def next_end(self, now: datetime) -> datetime | None:
         """Return when the next pause ends by itself."""
