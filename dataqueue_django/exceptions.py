@@ -159,7 +159,7 @@ class Snooze(Exception):
 class RateLimited(Snooze):
     """Raised by a handler: somebody allows no more for now; run again after `retry_after` (seconds or timedelta).
 
-    No attempt is used up. Where limits of rates are over the job, nothing begins under them until then.
+    No attempt is used up. Where rates are over the job, nothing begins under the narrowest of them until then.
     """
 
     def __init__(self, retry_after: float | timedelta, message: str = "") -> None:

@@ -102,10 +102,18 @@ def limits_over(limits: Iterable[Limit], queue: str, job_type: str, group_id: st
     return tuple(sorted(kept, key=lambda limit: limit.id))
 
 
-def rates_over(limits: Iterable[Limit], queue: str, job_type: str, group_id: str | None) -> tuple[str, ...]:
-    """Return the keys of the rates that a job of this queue, type and group begins under."""
-    over = limits_over(limits, queue, job_type, group_id)
-    return tuple(key_of(limit, group_id) for limit in over if limit.rate is not None)
+def narrowest_rates(limits: Iterable[Limit], queue: str, job_type: str, group_id: str | None) -> tuple[str, ...]:
+    """Return the keys of the rates that a job is under and that are about the fewest others.
+
+    Those of its group come before all others: one host that takes no more says nothing of the other hosts.
+    """
+    over = [limit for limit in limits_over(limits, queue, job_type, group_id) if limit.rate is not None]
+    most = max(map(_narrowness, over), default=(False, 0))
+    return tuple(key_of(limit, group_id) for limit in over if _narrowness(limit) == most)
+
+
+def _narrowness(limit: Limit) -> tuple[bool, int]:
+    return limit.is_of_groups, bool(limit.queue) + bool(limit.job_type)
 
 
 def _is_for(limit: Limit, group_id: str | None) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from ..domain.controls import rates_over
+from ..domain.controls import narrowest_rates
 from ..domain.records import ClaimedJob
 from ..logs import worker as logger
 from ..stores import Store
@@ -24,7 +24,7 @@ class ClosingRates:
         self._asked: list[tuple[ClaimedJob, float]] = []
 
     def add(self, job: ClaimedJob, seconds: float) -> None:
-        """Note that nothing may begin under the rates over a job for so many seconds from now."""
+        """Note that nothing may begin under the narrowest rates over a job for so many seconds from now."""
         self._asked.append((job, time.monotonic() + seconds))
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ class ClosingRates:
         ends: dict[str, float] = {}
         limits = self._store.controls().limits
         for job, end in asked:
-            for key in rates_over(limits, job.queue, job.job_type, job.group_id):
+            for key in narrowest_rates(limits, job.queue, job.job_type, job.group_id):
                 ends[key] = max(end, ends.get(key, end))
         if not ends:
             return {}

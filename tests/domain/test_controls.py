@@ -7,7 +7,15 @@ from itertools import product
 
 import pytest
 
-from dataqueue_django.domain.controls import Controls, key_of, limit_id, limits_over, of_claim, scope_id
+from dataqueue_django.domain.controls import (
+    Controls,
+    key_of,
+    limit_id,
+    limits_over,
+    narrowest_rates,
+    of_claim,
+    scope_id,
+)
 from dataqueue_django.domain.records import Limit, Pause
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -46,6 +54,19 @@ def test_the_limits_over_a_job() -> None:
     assert set(limits_over(limits, "q", "t", "g")) == {everything, queue, each, narrow}
     assert set(limits_over(limits, "q", "t", "vip")) == {everything, queue, vip, narrow}
     assert set(limits_over(limits, "p", "t", "vip")) == {everything, other, vip}
+
+
+def test_the_narrowest_rate_over_a_job() -> None:
+    def rate(queue: str = "", job_type: str = "", **of: object) -> Limit:
+        return limit(queue, job_type, rate=1, per_ms=1, **of)
+
+    limits = [rate(), rate("q"), rate("", "t"), limit("q", "t"), limit(group_id="vip"), rate(per_group=True)]
+    assert narrowest_rates(limits, "q", "t", "g") == ("//=g",)
+    assert set(narrowest_rates(limits, "q", "t", "vip")) == {"q/", "/t"}
+    assert set(narrowest_rates(limits, "q", "t", None)) == {"q/", "/t"}
+    assert narrowest_rates([*limits, rate("q", "t")], "q", "t", None) == ("q/t",)
+    assert narrowest_rates(limits, "p", "u", None) == ("/",)
+    assert narrowest_rates([limit("q")], "q", "t", "g") == ()
 
 
 @pytest.mark.parametrize(("queue", "job_type", "found"), [("q", "t", "all"), ("q", "u", "all"), ("p", "u", "all")])
