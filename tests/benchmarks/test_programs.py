@@ -71,6 +71,12 @@ def test_admin_pages(store: list[str]) -> None:
     assert all(line["ms"][0] > 0 for line in found["results"].values())
 
 
+def test_limits(store: list[str]) -> None:
+    found = results_of("limits", *store, "--jobs", "60", "--in-front", "300", "--rounds", "1")
+    assert len(found["results"]) == 8
+    assert all(line["ratio"]["median"] > 0 for line in found["results"].values())
+
+
 def test_the_table_for_people_shows_the_ratio() -> None:
     shown = output_of("drain", "--store", "sqlite", "--jobs", "120", "--rounds", "1")
     assert "120 jobs, 1 rounds" in shown

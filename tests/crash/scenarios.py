@@ -18,6 +18,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
 
 from dataqueue_django import Completion, get_queue
+from dataqueue_django.domain.controls import limit_id, scope_id
 from dataqueue_django.domain.filters import JobFilter, Order
 from dataqueue_django.domain.liveness import expire
 from dataqueue_django.domain.records import (
@@ -26,6 +27,9 @@ from dataqueue_django.domain.records import (
     Job,
     JobStatus,
     Kind,
+    Limit,
+    NewJob,
+    Pause,
     Resolution,
     StepKind,
     TickOutcome,
@@ -54,7 +58,7 @@ from tests.harness.checkers import Snapshot
 from tests.harness.ledger import ACKNOWLEDGED, ASKED, Ledger
 
 MANY = 1500
-HOUR, TOMORROW = timedelta(hours=1), timedelta(days=1)
+HALF_A_SECOND, HOUR, TOMORROW = timedelta(seconds=0.5), timedelta(hours=1), timedelta(days=1)
 PATIENCE = 100.0
 PEER_LEASE_MS = 100
 ANSWER = "answered"
@@ -567,6 +571,47 @@ def _housekeeping(trial: Trial) -> None:
     store.logs(kept)
 
 
+def _limited(trial: Trial) -> None:
+    """Pauses, limits and groups: who sets them and asks how they stand, and claims under them.
+
+    What is left of them when somebody dies keeps the jobs back for a moment at most.
+    """
+    store, queue, kind = trial.store, trial.queue, act.job_type
+    ids = [trial.enqueue("ok", group_id=name) for name in ("a", "a", "b", None, None)]
+    trial.enqueue("ok", run_at=datetime.now(UTC) + HALF_A_SECOND)
+    peer = store.put(Worker(label="limited", lease_ms=PEER_LEASE_MS))
+    trial.arm()
+    of_groups = {"queue": queue, "per_group": True}
+    many = {"rate": 900, "per_ms": 100}
+    limits = (
+        Limit(id=limit_id(queue), queue=queue, concurrency=3, **many),
+        Limit(id=limit_id(queue, per_group=True), concurrency=2, max_size=9, **of_groups),
+        Limit(id=limit_id(queue, kind, per_group=True), job_type=kind, burst=900, **of_groups, **many),
+    )
+    for limit in limits:
+        store.put(limit)
+    pause = store.put(Pause(id=scope_id(queue), queue=queue, until=store.now() + HALF_A_SECOND))
+    claim = Claim(limit=2, worker_id=peer.id, locked_by="limited", queues=(queue,), crashed=None)
+    store.claim(claim)
+    store.next_ready_in(claim)
+    store.would_find(claim)
+    store.remove(Kind.PAUSE, [pause.id])
+    first, _ = store.claim(claim)
+    assert store.claim(replace(claim, ids=(ids[0], ids[1], ids[2])))
+    store.exchange([(fail(Execution.of(first), BROKEN, retry_in=0.0),)], claim)
+    store.insert([NewJob(job_type=kind, payload={"acts": ["ok"]}, queue=queue, group_id="a")], bounded=True)
+    uses = store.usage(queue, kind, "a")
+    assert len(uses) == len(limits)
+    store.group_counts("a", queue=queue)
+    store.close_rate([use.key for use in uses], until=store.now() + HALF_A_SECOND)
+    store.claim(claim)
+    store.next_ready_in(claim)
+    store.commit([(expire(peer.id),)])
+    take_back(store, peer.id)
+    assert store.controls().limits
+    store.remove(Kind.LIMIT, [limit.id for limit in limits])
+
+
 DONE = all_are(JobStatus.COMPLETED)
 
 
@@ -779,6 +824,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a schedule that overlaps": Scenario(act=_skipping, verify=_replaced, quick=_as_many_as_ticks),
     "what people ask of schedules": Scenario(act=_scheduling, verify=DONE, quick=_as_many_as_ticks),
     "housekeeping": Scenario(act=_housekeeping, verify=_left_or_gone),
+    "pauses and limits": Scenario(act=_limited, verify=DONE),
 }
 
 
