@@ -139,7 +139,8 @@ class Admission:
                     break
                 start = names[-1]
         if not found and walked >= MOST_GROUPS:  # the next look begins behind these, or it would see no others
-            self._passed[scope], self.wait = start, 0.0
+            self._passed[scope] = start
+            self._waits.add(0.0)
         return list(found)[:most]
 
     def _has_room(self, lane: Lane, group_id: str) -> bool:

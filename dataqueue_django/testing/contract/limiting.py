@@ -214,6 +214,22 @@ class Limiting(Contract):
         assert self.claim(at=self.later(6.9)) == []
         assert [job.group_id for job in self.claim(at=self.later(7))] == ["a", "a"]
 
+    def test_until_when_a_rate_is_closed_is_told(self) -> None:
+        self.limit(queue="default", rate=9, per_ms=1_000)
+        [use] = self.store.usage("default", "send", None, now=self.now)
+        assert use.closed_until is None
+        self.store.close_rate([use.key], until=self.later(7), now=self.now)
+        told = [self.store.usage("default", "send", None, now=self.later(n))[0].closed_until for n in (6, 8)]
+        assert told == [self.later(7), None]
+
+    def test_a_claim_that_was_planned_under_another_limit_is_planned_anew(self) -> None:
+        self.limit(queue="default", concurrency=1)
+        ids = self.add_all([NewJob(job_type="send", run_at=self.later(-1e9)) for _ in range(3)])  # by any clock
+        claim = self.asking()
+        assert [job.id for job in self.store.claim(claim)] == ids[:1]
+        self.limit(queue="default", concurrency=2)
+        assert [job.id for job in self.store.claim(claim)] == ids[1:2]
+
     # -- how they stand
 
     def test_how_limits_stand_is_told(self) -> None:
