@@ -51,8 +51,8 @@ class LimitForm(ScopeForm):
     )
     group_id = fields.text(_("Group"), _("For one group alone, in the place of the limit of each."), required=False)
     concurrency = fields.whole(_("At once"), _("How many run at once; 0 lets none begin."))
-    rate = fields.whole(_("Rate"), _("How many begin within any so many seconds."))
-    per = fields.seconds(_("Seconds of the rate"))
+    rate = fields.whole(_("Rate"), _("How many begin within any time of the length below."))
+    per = fields.seconds(_("Within"))
     burst = fields.whole(_("Burst"), _("How many may begin at once, while permits of the rate come back evenly."))
     max_size = fields.whole(_("Waiting"), _("How many jobs of a group may wait; adding another is refused."))
 

@@ -137,7 +137,7 @@ class ActsOnControls(ActsOnRows):
         parts = [(None, {"fields": list(form.fields)})]
         context = {
             **self.admin_site.each_context(request),
-            "title": gettext("Set %(kind)s") % {"kind": self.opts.verbose_name},
+            "title": gettext("Add %(kind)s") % {"kind": self.opts.verbose_name},
             "adminform": AdminForm(cast(Any, form), parts, {}, model_admin=self),
             "errors": AdminErrorList(cast(Any, form), []),
             "add": True,
@@ -239,7 +239,7 @@ class PauseAdmin(ActsOnControls):
     asks = PauseForm
     verbs: ClassVar = {"resume": replace(RESUME, flag=DELETION)}
     actions = ("resume_selected",)
-    list_display = ("scope", "state", *lines(Pause, "queue", "job_type", "reason", "actor"), "ends", "since")
+    list_display = ("scope", "state", *lines(Pause, "reason", "actor"), "ends", "since")
     list_columns = ("queue", "job_type", "reason", "actor", "until", "created_at")
     fields = ("scope", "state", *lines(Pause, "queue", "job_type", "reason", "actor", "until", "created_at"))
 
@@ -321,7 +321,7 @@ class LimitAdmin(ActsOnControls):
         )
     }
     actions = ("remove_selected",)
-    list_display = ("scope", "allowed", *lines(Limit, "queue", "job_type", "group_id", "actor"), "since")
+    list_display = ("scope", "allowed", *lines(Limit, "actor"), "since")
     list_columns = tuple(field.name for field in fields(LimitRecord) if field.name != "id")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
