@@ -18,8 +18,9 @@ from django.db import connections, transaction
 
 from dataqueue_django.conf import settings_for
 from dataqueue_django.domain.changes import Change, Verdict
+from dataqueue_django.domain.controls import limit_id, scope_id
 from dataqueue_django.domain.liveness import expire
-from dataqueue_django.domain.records import Claim, EventType, FailureReason, NewJob, Worker
+from dataqueue_django.domain.records import Claim, EventType, FailureReason, Kind, Limit, NewJob, Pause, Worker
 from dataqueue_django.domain.transitions import Execution, Fault, complete, fail, or_cancelled, release
 from dataqueue_django.handlers import Registry
 from dataqueue_django.notify.base import SilentNotifier
@@ -50,6 +51,10 @@ class Scene:
     def claim(self, worker_id: int) -> list[Any]:
         """Let a worker ask for jobs of this scene."""
         return self.store.claim(Claim(limit=1, worker_id=worker_id, locked_by="w", queues=(self.name,), crashed=None))
+
+    def limit(self, *, concurrency: int) -> bool:
+        """Let no more jobs of this scene run at once."""
+        return bool(self.store.put(Limit(id=limit_id(self.name), queue=self.name, concurrency=concurrency)))
 
     def end(self, *item: Change) -> bool | None:
         """Commit as workers do: without waiting, so that None says that somebody else has the job just now."""
@@ -88,13 +93,21 @@ ACTS: dict[str, Act] = {
     "clean up": lambda scene: scene.queue.cleanup_old_jobs(
         0, statuses=("completed", "failed", "cancelled"), confirm_all=True
     ),
+    "pause": lambda scene: scene.store.put(Pause(id=scope_id(scene.name), queue=scene.name)) and True,
+    "resume": lambda scene: scene.store.remove(Kind.PAUSE, [scope_id(scene.name)]),
+    "limit": lambda scene: scene.limit(concurrency=0),
 }
 """What is done → its answer. None says that nothing was found or that somebody else has it: ask again."""
+
+CONTROLS = {"pause", "resume", "limit"}
+"""What is no business of the job's, but of who claims it."""
 
 BEGINNINGS: dict[str, Act | None] = {
     "ready": lambda scene: scene.end(release(scene.run, why="stopping")),
     "processing": None,
     "failed": lambda scene: scene.end(fail(scene.run, BROKEN, retry_in=None)),
+    "paused": lambda scene: [ACTS["pause"](scene), scene.end(release(scene.run, why="stopping"))],
+    "limited": lambda scene: [scene.limit(concurrency=1), scene.end(release(scene.run, why="stopping"))],
 }
 
 
@@ -115,6 +128,8 @@ def scene_on(store: Store, beginning: str) -> Iterator[Scene]:
         arrive(scene)
     yield scene
     store.delete([job.id], force=True)
+    store.remove(Kind.PAUSE, [scope_id(name)])
+    store.remove(Kind.LIMIT, [limit_id(name)])
 
 
 def in_order(beginning: str, acts: tuple[str, ...]) -> tuple[list[Any], Any]:
@@ -138,7 +153,13 @@ def matters(beginning: str, pair: tuple[str, str]) -> bool:
 
 def pairs(beginning: str) -> list[tuple[str, str]]:
     """The pairs of which either does anything to a job that begins so."""
-    return [pair for pair in product(ACTS, ACTS) if matters(beginning, pair)]
+    of_claims = [pair for pair in product(ACTS, ACTS) if "claim" in pair and CONTROLS & {*pair}]
+    if beginning == "limited":
+        return [*of_claims, ("claim", "claim")]
+    if beginning == "paused":
+        return of_claims
+    others = product(*[[name for name in ACTS if name not in CONTROLS]] * 2)
+    return of_claims + [pair for pair in others if matters(beginning, pair)]
 
 
 class Stage:
