@@ -343,7 +343,11 @@ class LimitAdmin(ActsOnControls):
     def carry_out(self, request: HttpRequest, verb: Verb, row: Any) -> Text | None:
         """Remove it through the queue; None when it is gone."""
         removed = self.queue.remove_limit(
-            queue=row.queue or None, job_type=row.job_type or None, per_group=row.per_group, group_id=row.group_id
+            queue=row.queue or None,
+            job_type=row.job_type or None,
+            per_group=row.per_group,
+            group_id=row.group_id,
+            actor=actor_of(request),
         )
         return verb.done if removed else None
 

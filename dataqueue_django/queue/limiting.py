@@ -67,13 +67,16 @@ class Limiting(QueueBase):
         job_type: str | None = None,
         per_group: bool = False,
         group_id: str | None = None,
+        actor: str = "",
     ) -> bool:
         """Remove the limit of a scope and return whether there was one; what else limits its jobs stays."""
+        with as_control():
+            who = self._actor(actor)
         where = limit_scope(queue, job_type, per_group=per_group, group_id=group_id)
         id = limit_id(where[0], where[1], per_group=where[2], group_id=where[3])
         if not self.store.remove(Kind.LIMIT, [id]):
             return False
-        logger.info("the limit %s was removed", id)
+        logger.info("the limit %s was removed by %s", id, who or "nobody named")
         self.store.on_commit(self.notifier.publish)
         return True
 

@@ -119,7 +119,7 @@ def _limit(queue: JobQueue, given: Mapping[str, Any]) -> Mapping[str, Any]:
 def _unlimit(queue: JobQueue, given: Mapping[str, Any]) -> Mapping[str, Any]:
     scope = _limited(given)
     named = {**scope, "queue": scope["queue"] or "", "job_type": scope["job_type"] or ""}
-    return {"scope": in_words(Limit(id="", **named)), "changed": queue.remove_limit(**scope)}
+    return {"scope": in_words(Limit(id="", **named)), "changed": queue.remove_limit(**scope, actor=ACTOR)}
 
 
 SCOPE = ("queue", "job_type")
