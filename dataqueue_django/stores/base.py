@@ -188,8 +188,8 @@ class Store(KeepsStatistics):
     def next_ready_in(self, claim: Claim, *, now: datetime | None = None) -> float | None:
         """Return in how many seconds the next job comes due that is not due yet; None when there is none.
 
-        Neither is one that a pause or a limit keeps back; 0 if one that is under a limit could be handed out now. Only a
-        hint for sleeping: the claim's filters need not be looked at.
+        Neither is one that a pause or a limit keeps back; 0 if one that is under a limit could be handed out now.
+        Only a hint for sleeping: the claim's filters need not be looked at.
         """
 
     @abstractmethod
