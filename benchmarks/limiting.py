@@ -10,7 +10,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.db import connection
@@ -101,7 +101,7 @@ def _front(case: str, jobs: int) -> None:
     _set(case)
     store = _store()
     if case != NOTHING:
-        values = {"rows": jobs, "now": datetime.now(UTC), "group": "g" if case == GROUP else None}
+        values: dict[str, Any] = {"rows": jobs, "now": datetime.now(UTC), "group": "g" if case == GROUP else None}
         with connection.cursor() as cursor:
             cursor.execute(JOBS.replace("'{}'", "'{}'::jsonb") if connection.vendor == "postgresql" else JOBS, values)
     worker = store.put(Worker(label="front"))

@@ -71,7 +71,7 @@ class TestPostgresPlansOfLimits(PlansOfPostgres):
         self.reads(self.plan_of(store, "id = ANY", act), "dataqueue_job_pkey")
         sent = self.unprepared(store, act)
         self.reads(_with(sent, "RECURSIVE turns"), "dataqueue_job_turn")
-        self.reads(_with(sent, "COUNT(*)"), "dataqueue_job_worker")
+        self.reads(_with(sent, "count(*)"), "dataqueue_job_worker")
         for counting in (lambda: store.group_counts("group 1"), lambda: bounded(store)):
             plan = _with(self.unprepared(store, counting), "COUNT(*)")  # type: ignore[arg-type]
             self.reads(plan, "dataqueue_job_group")
@@ -112,7 +112,7 @@ class TestSqlitePlansOfLimits(PlansOfSqlite):
 
         self.all_read(store, "RECURSIVE turns", act, "dataqueue_job_turn")
         self.all_read(store, "AS n, id, queue", act, "dataqueue_job_turn")
-        self.all_read(store, "COUNT(*)", act, "dataqueue_job_worker")
+        self.all_read(store, "count(*)", act, "dataqueue_job_worker")
         for counting in (lambda: store.group_counts("group 1"), lambda: bounded(store)):
             self.all_read(store, "COUNT(*)", counting, "dataqueue_job_group")  # type: ignore[arg-type]
 

@@ -126,7 +126,7 @@ class Admission:
     def _groups(self, lane: Lane) -> list[str]:
         """The groups of a lane that have room, in the order of their turns."""
         scope = scope_id(lane.queue, lane.job_type)
-        last = self._store._last_turns([scope]).get(scope, "")
+        last = self._store._last_turn(scope)
         most, found, walked = self._claim.limit * SPARE, dict[str, None](), 0
         for start, end in ((last, None), ("", last)) if last else (("", None),):
             while len(found) < most and walked < MOST_GROUPS:

@@ -35,6 +35,7 @@ class ControlTables:
 
         def find(self, kind: Kind, **equals: Any) -> list[Any]: ...
         def _table(self, model: type[models.Model]) -> Any: ...
+        def _rows(self, name: str, params: Sequence[Any]) -> list[tuple[Any, ...]]: ...
         def _write(self) -> AbstractContextManager[None]: ...
         def _at(self, now: datetime | None) -> datetime: ...
         def _locked(self, found: models.QuerySet[Any], *, wait: bool = True) -> models.QuerySet[Any]: ...
@@ -97,10 +98,8 @@ class ControlTables:
         self._table(StampRow).bulk_create([row], update_conflicts=True, unique_fields=["id"], update_fields=["stamp"])
 
     def _running(self) -> Running:
-        """How many jobs run, by queue, type and group: reads no more than those that run."""
-        held = self._table(JobRow).filter(worker_id__isnull=False).order_by()
-        found = held.values_list("queue", "job_type", "group_id").annotate(n=models.Count("*"))
-        return {(queue, job_type, group_id): n for queue, job_type, group_id, n in found}
+        """How many jobs run, by queue, type and group."""
+        return {(queue, job_type, group_id): n for queue, job_type, group_id, n in self._rows("portable/running", [])}
 
     def _buckets(self, keys: Collection[str]) -> dict[str, Bucket]:
         found = self._table(BucketRow).filter(key__in=keys) if keys else ()
@@ -124,8 +123,9 @@ class ControlTables:
         for key, bucket in sorted(buckets.items()):
             self._table(BucketRow).filter(key=key).update(**bucket_columns(bucket))
 
-    def _last_turns(self, lanes: Collection[str]) -> dict[str, str]:
-        return dict(self._table(TurnRow).filter(id__in=lanes).values_list("id", "group_id")) if lanes else {}
+    def _last_turn(self, lane: str) -> str:
+        """The group of a lane whose turn was last; nothing if none has been."""
+        return next((str(group_id) for (group_id,) in self._rows("portable/last_turn", [lane])), "")
 
     def _write_turns(self, turns: Mapping[str, str]) -> None:
         given = [TurnRow(id=lane, group_id=group_id) for lane, group_id in sorted(turns.items())]

@@ -646,9 +646,13 @@ class PortableStore(ControlTables, StatisticsTables, Store):
 
     def _turns(self, lane: Lane, after: str, most: int) -> list[str]:
         """The groups of a lane that have something to claim, by name, after one."""
+        return [row[0] for row in self._rows("portable/turns", [*lane[:2], after, *lane[:2], most])]
+
+    def _rows(self, name: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What a statement of ours, by the name of its file, reads."""
         with self.connection.cursor() as cursor:
-            cursor.execute(load("portable/turns"), [*lane[:2], after, *lane[:2], most])
-            return [row[0] for row in cursor.fetchall()]
+            cursor.execute(load(name), params)
+            return list(cursor.fetchall())
 
     def _heads(self, rows: Sequence[tuple[str, str, str | None]], claim: Claim, limit: int) -> list[list[Candidate]]:
         """The first jobs of each (queue, job type, group), in claim order."""

@@ -292,6 +292,10 @@ class PostgresStore(PortableStore):
             self._seen = self._lanes()
         return open_to(claim, self._seen, self._seen_under, now or datetime.now(UTC) + self._ahead)
 
+    def _rows(self, name: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """See PortableStore._rows. Claims under limits send these each time: they are planned once, as the claim is."""
+        return list(self._hot(load(name), params))
+
     def _lanes(self) -> list[Lane]:
         found = self._hot(load("portable/lanes"), {})
         return [Lane(queue, job_type, bool(of_groups)) for queue, job_type, of_groups in found]
@@ -335,7 +339,7 @@ class PostgresStore(PortableStore):
         current = dict(self._jobs().filter(id__in=missed).values_list("id", "claim_seq")) if missed else {}
         return [_verdict(change, done, current) for change in completions]
 
-    def _hot(self, statement: str, params: dict[str, Any]) -> Any:
+    def _hot(self, statement: str, params: dict[str, Any] | Sequence[Any]) -> Any:
         """Run a statement of our own and return its rows, or the number of rows where it returns none.
 
         On a worker's connection it goes to psycopg directly, prepared; elsewhere through Django's cursor.
