@@ -399,7 +399,7 @@ def test_a_token_made_outside_wakes_everybody_and_times_out(queue: JobQueue) -> 
     def waits(ctx: JobContext, token: str) -> Any:
         return ctx.wait_for_token(token).error or "answered"
 
-    answered, late = queue.create_token(), queue.create_token(timeout=0.3)
+    answered, late = queue.create_token(), queue.create_token(timeout=2)
     ids = [waits.using(alias=queue.alias).enqueue(token=t.id).id for t in (answered, answered, late)]
     burst(queue)
     assert {found(queue, id).status for id in ids} == {JobStatus.WAITING}
