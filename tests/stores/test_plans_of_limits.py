@@ -102,8 +102,14 @@ class TestPostgresPlansOfLimits(PlansOfPostgres):
 
 @real_transactions(SQLITE)
 class TestSqlitePlansOfLimits(PlansOfSqlite):
-    def test_behind_jobs_of_groups(self) -> None:
+    @pytest.mark.parametrize("analyzed", [True, False])
+    def test_behind_jobs_of_groups(self, analyzed: bool) -> None:
+        """With statistics and without: a project may never run ANALYZE."""
         store = filled(self.alias, groups=500)
+        if not analyzed:
+            with connections[self.alias].cursor() as cursor:
+                cursor.execute("DELETE FROM sqlite_stat1")
+                cursor.execute("ANALYZE sqlite_master")  # reads the statistics anew
         limit(store, job_type="front", per_group=True, concurrency=3, max_size=MANY)
         some = claim(store, job_types=("front",))
 

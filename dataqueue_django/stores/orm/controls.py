@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -54,8 +55,14 @@ class ControlTables:
 
     def group_counts(self, group_id: str, *, queue: str = "", job_type: str = "") -> GroupCounts:
         """See Store.group_counts."""
-        found = self._open_of(group_id, queue, job_type).order_by().values_list("status")
-        counts = dict(found.annotate(n=models.Count("*")))
+        # The scope is compared here: SQLite without statistics would read all jobs of a type, not those of the group.
+        found = self._table(JobRow).filter(group_id=group_id, finished_at=None).order_by()
+        counts: Counter[str] = Counter()
+        for status, of_queue, of_type, n in found.values_list("status", "queue", "job_type").annotate(
+            n=models.Count("*")
+        ):
+            if queue in ("", of_queue) and job_type in ("", of_type):
+                counts[status] += n
         active = counts.pop(JobStatus.PROCESSING.value, 0)
         return GroupCounts(waiting=sum(counts.values()), active=active)
 
@@ -157,7 +164,3 @@ class ControlTables:
 
     def _waiting_in(self, size: Size) -> int:
         return self.group_counts(size.group_id, queue=size.limit.queue, job_type=size.limit.job_type).waiting
-
-    def _open_of(self, group_id: str, queue: str, job_type: str) -> Any:
-        scope = {name: word for name, word in (("queue", queue), ("job_type", job_type)) if word}
-        return self._table(JobRow).filter(group_id=group_id, finished_at=None, **scope)
