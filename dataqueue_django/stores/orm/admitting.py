@@ -54,6 +54,8 @@ class Admission:
         self._now = now
         self._limits = of_claim(controls.limits, claim.group_concurrency)
         self._waits: set[float] = set()
+        self.closed: list[Lane] = []
+        """The lanes of which no job had room when they were last looked at."""
 
     def jobs(self) -> list[ClaimedJob] | None:
         """Hand out jobs; None where no rule matters, since no job that is under one has its turn."""
@@ -76,7 +78,9 @@ class Admission:
         if self._claim.ids:
             return list(islice(filter(self._rooms.admit, self._named()), self._claim.limit * SPARE))
         ruled = [lane for lane in self._lanes if rules(self._controls, lane)]
-        rows = [row for lane in ruled if (row := self._row(lane))]
+        looked_at = [(lane, self._row(lane)) for lane in ruled]
+        self.closed = [lane for lane, row in looked_at if not row]
+        rows = [row for _, row in looked_at if row]
         if self._passed:
             self._store._write_turns(self._passed)
         if not rows:
@@ -88,6 +92,10 @@ class Admission:
         found = admitted(merged(rows), self._rooms, self._claim.limit * SPARE)
         first = found[: self._claim.limit]
         return found if any(rules(self._controls, _lane_of(one)) for one in first) else None
+
+    def closed_for(self, most: float) -> float:
+        """Return for how many seconds at most it is not worth looking at what was closed."""
+        return min([most, *self._waits])
 
     def waits(self) -> Collection[float]:
         """Return in how many seconds there may be room for jobs that have none now.

@@ -29,6 +29,7 @@ from ...logs import worker as logger
 from ..base import PrivateSession
 from . import rows
 from .admitting import Admission, open_to, rules
+from .closed import Closed
 from .lanes import Lane
 from .portable import STAGE_LOT, STAGE_SECONDS, PortableStore
 from .session import PrivateConnection
@@ -80,6 +81,7 @@ class PostgresStore(PortableStore):
         self._seen_under = Controls()
         self._seen_at = -LANES_KNOWN_FOR
         self._ahead = timedelta()
+        self._closed = Closed()
         self._staged_at = -STAGE_SECONDS
 
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
@@ -129,6 +131,7 @@ class PostgresStore(PortableStore):
         self, items: Sequence[Alternatives], claim: Claim | None, *, now: datetime | None = None
     ) -> tuple[list[Committed], list[ClaimedJob]]:
         """See Store.exchange: plain completions and the claim are one statement, the rest goes before it."""
+        self._closed.ended([item[0].id for item in items])
         if not _name_each_job_once(items):
             return super().exchange(items, claim, now=now)
         hot = [n for n, item in enumerate(items) if _is_plain_completion(item)]
@@ -206,6 +209,8 @@ class PostgresStore(PortableStore):
             return (self._complete(completions, now) if completions else []), []
         self._stage_when_due(now)
         lanes = self._wanted(claim, now, fresh=now is not None)
+        if now is None:
+            lanes = self._closed.without(lanes, claim, self._seen_under)
         if not lanes or self._has_rules(lanes):
             results = self._complete(completions, now) if completions else []
             return results, self._look_again(claim, claim.limit, now, lanes)
@@ -235,8 +240,11 @@ class PostgresStore(PortableStore):
     def _attempt(self, claim: Claim, lanes: Sequence[Lane], now: datetime | None) -> list[ClaimedJob]:
         controls = self._seen_under
         if self._has_rules(lanes):
-            jobs = Admission(self, claim, controls, lanes, now).jobs()
+            admission = Admission(self, claim, controls, lanes, now)
+            jobs = admission.jobs()
+            self._closed.looked(admission, claim)
             if jobs is not None:
+                self._closed.began(jobs)
                 return jobs
             lanes = [lane for lane in lanes if not rules(controls, lane)]
         return self._run((), claim, lanes, _Look(claim.limit, now, controls.stamp, True))[1] if lanes else []
