@@ -66,6 +66,7 @@ from ..base import Features, PrivateSession, SideRecord, Store
 from . import rows
 from .admitting import Admission, open_to, rules
 from .batch import Batch
+from .closed import Closed
 from .controls import CONTROLS, ControlTables
 from .filters import claimable, conditions, in_both_indexes
 from .lanes import Lane
@@ -91,6 +92,7 @@ class PortableStore(ControlTables, StatisticsTables, Store):
     def __init__(self, alias: str, database: str) -> None:
         self.alias = alias
         self.database = database
+        self._closed = Closed()
 
     # -- write
 
@@ -134,12 +136,20 @@ class PortableStore(ControlTables, StatisticsTables, Store):
             self._stage(at)
             controls = self.controls()
             lanes = open_to(claim, self._lanes(), controls, at)
-            if any(rules(controls, lane) for lane in lanes):
-                jobs = Admission(self, claim, controls, lanes, at).jobs()
-                if jobs is not None:
-                    return jobs
-                lanes = [lane for lane in lanes if not rules(controls, lane)]
-            return self._begin(self._pick(claim, lanes), claim, controls, at)
+            likely = self._closed.without(lanes, claim, controls) if now is None else lanes
+            jobs = self._claim_from(likely, claim, controls, at)
+            return jobs or (self._claim_from(lanes, claim, controls, at) if len(likely) < len(lanes) else [])
+
+    def _claim_from(self, lanes: Sequence[Lane], claim: Claim, controls: Controls, now: datetime) -> list[ClaimedJob]:
+        if any(rules(controls, lane) for lane in lanes):
+            admission = Admission(self, claim, controls, lanes, now)
+            jobs = admission.jobs()
+            self._closed.looked(admission, claim)
+            if jobs is not None:
+                self._closed.began(jobs)
+                return jobs
+            lanes = [lane for lane in lanes if not rules(controls, lane)]
+        return self._begin(self._pick(claim, lanes), claim, controls, now)
 
     def _begin(self, ids: Sequence[int], claim: Claim, controls: Controls, now: datetime | None) -> list[ClaimedJob]:
         """Hand out these jobs, in this order, if they can still be claimed and `controls` still hold."""
@@ -171,6 +181,7 @@ class PortableStore(ControlTables, StatisticsTables, Store):
         """See Store.commit."""
         if not items:
             return []
+        self._closed.ended([item[0].id for item in items])
         with self._write():
             batch = Batch(self, items, wait=wait, now=now)
             results = [batch.settle(item) for item in items]
@@ -622,10 +633,9 @@ class PortableStore(ControlTables, StatisticsTables, Store):
         if self._jobs().filter(stage=rows.LATER, ready_at__lte=at).exists():
             return True
         lanes = open_to(claim, self._lanes(), controls, at)
-        if not any(rules(controls, lane) for lane in lanes):
-            return bool(lanes)
-        found = Admission(self, claim, controls, lanes, at).candidates()
-        return bool(found) or (found is None and not all(rules(controls, lane) for lane in lanes))
+        if not all(rules(controls, lane) for lane in lanes):
+            return True
+        return bool(lanes and Admission(self, claim, controls, lanes, at).candidates())
 
     def _stage(self, now: datetime) -> None:
         """Mark what has come due as claimable, in lots, for a bounded time."""

@@ -29,7 +29,6 @@ from ...logs import worker as logger
 from ..base import PrivateSession
 from . import rows
 from .admitting import Admission, open_to, rules
-from .closed import Closed
 from .lanes import Lane
 from .portable import STAGE_LOT, STAGE_SECONDS, PortableStore
 from .session import PrivateConnection
@@ -81,7 +80,6 @@ class PostgresStore(PortableStore):
         self._seen_under = Controls()
         self._seen_at = -LANES_KNOWN_FOR
         self._ahead = timedelta()
-        self._closed = Closed()
         self._staged_at = -STAGE_SECONDS
 
     def insert(self, jobs: Sequence[NewJob], *, now: datetime | None = None, bounded: bool = False) -> list[Inserted]:
