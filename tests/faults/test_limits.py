@@ -47,8 +47,9 @@ RATE, PER, BURST = max(16, TRIALS), timedelta(seconds=2), 4
 SLOW_MACHINE = 5.0
 """Seconds by which slots may come back later than leases and rounds of upkeep say, where other things run as well."""
 
-USED = 0.9
-"""The share of a rate that workers have to use while there is work."""
+USED = 0.9 if TRIALS >= 40 else 0.5
+"""The share of a rate that workers have to use while there is work: above 0.9 on a machine that runs nothing else, of
+which the long run makes sure. On a busy one this tells workers that come late from those that sleep through room."""
 
 
 def limit(queue: str = "", job_type: str = "", *, per_group: bool = False, **most: Any) -> Limit:
