@@ -1,7 +1,7 @@
 """Storage options of the PostgreSQL tables: room for updates on the page, and vacuum by count instead of by share.
 
-And what the planner is to think of columns. Options are no part of Django's model state, so they are set by the migration that creates the tables; other
-vendors have none.
+And what the planner is to think of columns. Options are no part of Django's model state, so they are set by the
+migration that creates the tables; other vendors have none.
 """
 
 from __future__ import annotations
