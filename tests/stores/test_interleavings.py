@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -111,8 +111,14 @@ PAIRS = [
 ]
 
 
+STOPS = ("SELECT", "BEGIN", 'DELETE FROM "dataqueue_token"')
+"""How statements begin before which an actor stops."""
+
+
 class Actor:
     """A thread with a connection of its own, which goes on from point to point as it is told."""
+
+    stops = STOPS
 
     def __init__(self, alias: str, changed: Condition) -> None:
         self.alias = alias
@@ -173,7 +179,7 @@ class Actor:
         return connection.connection.info.backend_pid if connection.vendor == "postgresql" else 0
 
     def _before_statement(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if self.plays and not self.writes and sql.startswith(("SELECT", "BEGIN", 'DELETE FROM "dataqueue_token"')):
+        if self.plays and not self.writes and sql.startswith(self.stops):
             self.stop("BEGIN" if sql.startswith("BEGIN") else sql)
         self.writes = self.writes or sql.startswith("BEGIN")
         return execute(sql, params, many, context)
@@ -193,6 +199,9 @@ class Actor:
 class Stage:
     """Two actors, of whom one moves at a time, and jobs to play with."""
 
+    acts: Mapping[str, Callable[[Any], Any]] = ACTS
+    actor: type[Actor] = Actor
+
     def __init__(self, alias: str) -> None:
         self.alias = alias
         store = emptied_store(alias)
@@ -201,7 +210,7 @@ class Stage:
         self.worker = store.put(Worker(label="w"))
         self.spare: list[Execution] = []
         changed = Condition()
-        self.actors = [Actor(alias, changed), Actor(alias, changed)]
+        self.actors = [self.actor(alias, changed), self.actor(alias, changed)]
         self.changed = changed
 
     def close(self) -> None:
@@ -212,7 +221,7 @@ class Stage:
 
     # -- scenes
 
-    def scene(self, pair: tuple[str, str]) -> Scene:
+    def scene(self, pair: tuple[str, str]) -> Any:
         """A token and two jobs, which wait for it already where the pair does not let them."""
         store, made = self.queue.store, (self._run(), self._run())
         [other] = store.insert([NewJob(job_type="t", queue="others")]) if "delete the maker" in pair else [None]
@@ -239,9 +248,17 @@ class Stage:
 
     # -- orders
 
-    def orders(self, pair: tuple[str, str], check: Callable[[Scene, Any], None]) -> int:
+    def most_switches(self, pair: tuple[str, str]) -> int:
+        """How often to switch between the two at most."""
+        return SWITCHES if "park" in pair else FEWER_SWITCHES
+
+    def leave(self, scene: Any) -> None:
+        """Take away what the next scene should not meet."""
+        self.queue.store.remove(Kind.TOKEN, [scene.token])
+
+    def orders(self, pair: tuple[str, str], check: Callable[[Any, Any], None]) -> int:
         """Play a pair in every order up to the wanted number of switches; `check` sees what each came to."""
-        most = SWITCHES if "park" in pair else FEWER_SWITCHES
+        most = self.most_switches(pair)
         todo: list[tuple[int, tuple[int, ...]]] = [(0, ()), (1, ())]
         played = 0
         while todo:
@@ -249,19 +266,19 @@ class Stage:
             scene = self.scene(pair)
             chances = self._play(scene, pair, first, switches)
             check(scene, (pair, first, switches))
-            self.queue.store.remove(Kind.TOKEN, [scene.token])
+            self.leave(scene)
             played += 1
             if len(switches) < most:
                 todo += [(first, (*switches, n)) for n in chances if not switches or n > switches[-1]]
         return played
 
-    def _play(self, scene: Scene, pair: tuple[str, str], first: int, switches: tuple[int, ...]) -> list[int]:
+    def _play(self, scene: Any, pair: tuple[str, str], first: int, switches: tuple[int, ...]) -> list[int]:
         """Let the first go on, and switch after these steps; returns after which steps a switch was possible.
 
         Whoever waits for the other leaves the stage to it.
         """
         for actor, name in zip(self.actors, pair, strict=True):
-            actor.play(lambda act=ACTS[name]: act(scene))  # type: ignore[misc]
+            actor.play(lambda act=self.acts[name]: act(scene))  # type: ignore[misc]
         self._settle()
         now, other = self.actors[first], self.actors[1 - first]
         chances, step = [], 0
