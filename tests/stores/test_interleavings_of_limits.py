@@ -20,16 +20,16 @@ ROOM = 1
 
 @dataclass
 class Scene:
-    """A queue in which one job may run at a time, three that are ready, and one that runs where somebody ends it."""
+    """A queue in which one job may run at a time, some that are ready, and one that runs where somebody ends it."""
 
     stage: Stage
     queue: str
     running: Execution | None
     claimed: list[ClaimedJob] = field(default_factory=list)
 
-    def claim(self) -> None:
-        """Claim as many as there are, as a worker does."""
-        claim = Claim(limit=5, worker_id=self.stage.worker.id, locked_by="w", queues=(self.queue,))
+    def claim(self, *job_types: str) -> None:
+        """Claim as many of some types as there are, as a worker does that knows these."""
+        claim = Claim(limit=5, worker_id=self.stage.worker.id, locked_by="w", queues=(self.queue,), job_types=job_types)
         self.claimed += self.stage.queue.store.claim(claim)
 
     def finish(self) -> None:
@@ -40,8 +40,8 @@ class Scene:
 
 
 ACTS: dict[str, Callable[[Scene], Any]] = {
-    "claim": Scene.claim,
-    "another claims": Scene.claim,
+    "claim": lambda scene: scene.claim("t"),
+    "another claims": lambda scene: scene.claim("u"),  # of others: of the same jobs, who comes second finds none anyway
     "finish": Scene.finish,
     "pause": lambda scene: scene.stage.queue.pause_queue(scene.queue),
     "limit to none": lambda scene: scene.stage.queue.set_limit(queue=scene.queue, concurrency=0),
@@ -68,7 +68,7 @@ class LimitStage(Stage):
         """See Stage. The jobs belong to groups where groups are limited."""
         store, name = self.queue.store, f"q{uuid4()}"
         group = "g" if "limit each group" in pair else None
-        store.insert([NewJob(job_type="t", queue=name, group_id=group)] * 3)
+        store.insert([NewJob(job_type=job_type, queue=name, group_id=group) for job_type in "ttuu"])
         running = None
         if "finish" in pair:
             [job] = store.claim(Claim(limit=1, worker_id=self.worker.id, locked_by="w", queues=(name,)))
