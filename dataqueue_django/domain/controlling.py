@@ -9,12 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from ..exceptions import InvalidControl, InvalidJob, shown
-from .controls import limit_id, scope_id
+from .controls import LONGEST_PER, limit_id, scope_id
 from .options import INT32, flag, key, moment, name, seconds, whole
 from .records import Limit, Pause, Queue
-
-LONGEST_PER = 30 * 86_400.0
-"""Seconds that a rate may be about at most."""
 
 LONGEST_DESCRIPTION = 1000
 MOST = INT32 - 1
@@ -123,7 +120,9 @@ def new_limit(
             group_id=group_id,
             concurrency=_number("concurrency", concurrency, 0),
             rate=_number("rate", rate, 1),
-            per_ms=None if per is None else round(seconds("per", per, least=0.001, most=LONGEST_PER) * 1000),
+            per_ms=None
+            if per is None
+            else round(seconds("per", per, least=0.001, most=LONGEST_PER.total_seconds()) * 1000),
             burst=_number("burst", burst, 1),
             max_size=_number("max_size", max_size, 0),
             actor=actor,

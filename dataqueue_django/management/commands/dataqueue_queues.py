@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...domain.controlling import LONGEST_PER, MOST
-from ...domain.controls import allows, in_words
+from ...domain.controlling import MOST
+from ...domain.controls import LONGEST_PER, allows, in_words
 from ...domain.records import Limit, Pause
 from ...queue import JobQueue
 from ..base import QueueCommand, usage
@@ -42,7 +42,9 @@ class Command(QueueCommand):
         groups.add_argument("--group", metavar="ID", help="the limit is of this group alone")
         parser.add_argument("--concurrency", type=count, metavar="N", help="how many run at once")
         parser.add_argument("--rate", type=least_one, metavar="N", help="how many begin in --per")
-        parser.add_argument("--per", type=number(0.001, LONGEST_PER), metavar="SECONDS", help="the time of --rate")
+        parser.add_argument(
+            "--per", type=number(0.001, LONGEST_PER.total_seconds()), metavar="SECONDS", help="the time of --rate"
+        )
         parser.add_argument("--burst", type=least_one, metavar="N", help="how many may begin at once after a rest")
         parser.add_argument("--max-size", type=count, metavar="N", help="how many of a group may wait")
 

@@ -140,7 +140,10 @@ class PortableStore(ControlTables, StatisticsTables, Store):
             jobs = self._claim_from(likely, claim, controls, at)
             return jobs or (self._claim_from(lanes, claim, controls, at) if len(likely) < len(lanes) else [])
 
-    def _claim_from(self, lanes: Sequence[Lane], claim: Claim, controls: Controls, now: datetime) -> list[ClaimedJob]:
+    def _claim_from(
+        self, lanes: Sequence[Lane], claim: Claim, controls: Controls, now: datetime | None
+    ) -> list[ClaimedJob]:
+        """Claim from these lanes: under rules, or where none of them matters, in claim order alone."""
         if any(rules(controls, lane) for lane in lanes):
             admission = Admission(self, claim, controls, lanes, now)
             jobs = admission.jobs()
@@ -149,6 +152,12 @@ class PortableStore(ControlTables, StatisticsTables, Store):
                 self._closed.began(jobs)
                 return jobs
             lanes = [lane for lane in lanes if not rules(controls, lane)]
+        return self._claim_plain(lanes, claim, controls, now) if lanes else []
+
+    def _claim_plain(
+        self, lanes: Sequence[Lane], claim: Claim, controls: Controls, now: datetime | None
+    ) -> list[ClaimedJob]:
+        """Claim from lanes without rules."""
         return self._begin(self._pick(claim, lanes), claim, controls, now)
 
     def _begin(self, ids: Sequence[int], claim: Claim, controls: Controls, now: datetime | None) -> list[ClaimedJob]:

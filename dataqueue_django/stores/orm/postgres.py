@@ -28,7 +28,7 @@ from ...domain.records import Claim, ClaimedJob, EventType, Inserted, JobStatus,
 from ...logs import worker as logger
 from ..base import PrivateSession
 from . import rows
-from .admitting import Admission, open_to, rules
+from .admitting import open_to, rules
 from .lanes import Lane
 from .portable import STAGE_LOT, STAGE_SECONDS, PortableStore
 from .session import PrivateConnection
@@ -226,7 +226,7 @@ class PostgresStore(PortableStore):
                 if len(jobs) == short:
                     break
                 fresh, lanes = not lanes, lanes or self._wanted(claim, now, fresh=True)
-                found = self._attempt(replace(claim, limit=short - len(jobs)), lanes, now)
+                found = self._claim_from(lanes, replace(claim, limit=short - len(jobs)), self._seen_under, now)
                 if not found and fresh:
                     break  # else pauses and limits may have changed since the lanes were looked at
                 jobs, lanes = jobs + found, ()
@@ -235,17 +235,10 @@ class PostgresStore(PortableStore):
             logger.warning("a claim was cut short", exc_info=True)
         return jobs
 
-    def _attempt(self, claim: Claim, lanes: Sequence[Lane], now: datetime | None) -> list[ClaimedJob]:
-        controls = self._seen_under
-        if self._has_rules(lanes):
-            admission = Admission(self, claim, controls, lanes, now)
-            jobs = admission.jobs()
-            self._closed.looked(admission, claim)
-            if jobs is not None:
-                self._closed.began(jobs)
-                return jobs
-            lanes = [lane for lane in lanes if not rules(controls, lane)]
-        return self._run((), claim, lanes, _Look(claim.limit, now, controls.stamp, True))[1] if lanes else []
+    def _claim_plain(
+        self, lanes: Sequence[Lane], claim: Claim, controls: Controls, now: datetime | None
+    ) -> list[ClaimedJob]:
+        return self._run((), claim, lanes, _Look(claim.limit, now, controls.stamp, True))[1]
 
     def _has_rules(self, lanes: Sequence[Lane]) -> bool:
         return any(rules(self._seen_under, lane) for lane in lanes)
