@@ -300,12 +300,20 @@ def test_a_job_arrives_as_it_was_sent(plain: JobQueue, tick: datetime | None) ->
     assert to_job(json.loads(ENCODER.encode(from_job(sent)))) == sent
 
 
-def test_what_just_starts_and_shows_no_environment_is_found_by_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_just_being_started_and_shows_no_environment_yet_is_waited_for() -> None:
     mark = f"{os.getpid()}.test"
-    started = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, hunting.MARK: mark}
-    )
-    look, blind = hunting._marked, [True]
-    monkeypatch.setattr(hunting, "_marked", lambda given: set() if blind and blind.pop() else look(given))
+    last = [sys.executable, "-c", "import time; time.sleep(60)"]
+    first = f"import os, time; time.sleep(0.2); os.execve({last[0]!r}, {last!r}, {{{hunting.MARK!r}: {mark!r}}})"
+    started = subprocess.Popen([sys.executable, "-S", "-c", first], env={})
     assert hunting.kill_all(mark)
     assert started.wait(10) == -signal.SIGKILL
+
+
+def test_what_has_no_environment_of_its_own_is_not_waited_for_long() -> None:
+    bare = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], env={})
+    began = time.monotonic()
+    assert hunting.kill_all(f"{os.getpid()}.test", within=60)
+    assert time.monotonic() - began < 60
+    assert bare.poll() is None
+    bare.kill()
+    bare.wait()

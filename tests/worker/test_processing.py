@@ -335,15 +335,18 @@ def test_two_processors_with_one_name_have_leases_of_their_own(
 
 
 def test_stopping_does_not_wait(queue: JobQueue, processors: Callable[..., Processor], let_go: threading.Event) -> None:
+    begun = threading.Event()
+
     @job("processing.long")
     def long() -> str:
+        begun.set()
         let_go.wait(30)
         return "done"
 
     processor = processors(concurrency=1)
     first = queue.add_job("processing.long", {})
     processor.start_in_background()
-    wait_until(lambda: stored(queue, first).status is JobStatus.PROCESSING)
+    assert begun.wait(20)
     processor.stop()
     wait_until(lambda: queue.store.find(Kind.WORKER)[0].stopping_at is not None)
     second = queue.add_job("processing.long", {})
@@ -389,14 +392,17 @@ def test_a_longer_drain_than_the_alias_has_is_waited_for(
     settings.DATAQUEUE = declared(queue.alias, DRAIN=0)
     queue = get_queue(queue.alias)
 
+    begun = threading.Event()
+
     @job("processing.long")
     def long() -> None:
+        begun.set()
         let_go.wait(30)
 
     job_id = queue.add_job("processing.long", {})
     processor = queue.create_processor(poll_interval=0.02)
     processor.start_in_background()
-    wait_until(lambda: stored(queue, job_id).status is JobStatus.PROCESSING)
+    assert begun.wait(20)  # one that is claimed and has not begun is given back
     threading.Timer(0.3, let_go.set).start()
     assert processor.stop_and_drain(60) is True
     assert stored(queue, job_id).status is JobStatus.COMPLETED

@@ -26,21 +26,28 @@ LOOK_EVERY = 0.01
 ENOUGH = 2
 """Looks in a row that find nothing, after which nothing is there."""
 
+YOUNG = 1.0
+"""Seconds from its start within which a process without an environment may be one that is only being started."""
+
+KERNEL = 2
+"""The parent of the kernel's own threads, which have no environment."""
+
 
 def kill_all(mark: str, roots: Iterable[int] = (), *, within: float = PATIENCE) -> bool:
     """Kill the processes of these ids, all that they started, and all whose mark begins with `mark`.
 
-    Never the caller itself. It is looked again until twice nothing is found: what is being killed may start more, and
-    what just starts shows no environment for a moment. Returns whether nothing was left in time.
+    Never the caller itself. It is looked again until twice nothing is found, since what is being killed may start more,
+    and as long as a process that has just been started shows no environment. Returns whether nothing was left in time.
     """
     until, known, quiet = time.monotonic() + within, set(roots), 0
     while True:
-        found = _descendants(known) | _marked(mark)
+        marked, unsure = _marked(mark)
+        found = _descendants(known) | marked
         found.discard(os.getpid())
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        quiet = 0 if found else quiet + 1
+        quiet = 0 if found or unsure else quiet + 1
         if quiet == ENOUGH or time.monotonic() > until:
             return not found
         known = found
@@ -56,13 +63,21 @@ def _descendants(roots: set[int]) -> set[int]:
     return found
 
 
-def _marked(mark: str) -> set[int]:
-    found = set()
+def _marked(mark: str) -> tuple[set[int], bool]:
+    """The processes that carry the mark, and whether there is one of which that cannot be told yet."""
+    found, unsure = set(), False
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get(MARK, "").startswith(mark) and _lives(process):
+            environment = process.environ()
+            if environment.get(MARK, "").startswith(mark) and _lives(process):
                 found.add(process.pid)
-    return found
+            unsure = unsure or (not environment and _is_starting(process))
+    return found, unsure
+
+
+def _is_starting(process: psutil.Process) -> bool:
+    """Whether a process that shows no environment may be between its fork and the program that it becomes."""
+    return process.ppid() != KERNEL and time.time() - process.create_time() < YOUNG and _lives(process)
 
 
 def _lives(process: psutil.Process) -> bool:
