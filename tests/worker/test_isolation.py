@@ -311,9 +311,11 @@ def test_what_is_just_being_started_and_shows_no_environment_yet_is_waited_for()
 
 def test_what_has_no_environment_of_its_own_is_not_waited_for_long() -> None:
     bare = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], env={})
-    began = time.monotonic()
-    assert hunting.kill_all(f"{os.getpid()}.test", within=60)
-    assert time.monotonic() - began < 60
-    assert bare.poll() is None
-    bare.kill()
-    bare.wait()
+    try:
+        began = time.monotonic()
+        assert hunting.kill_all(f"{os.getpid()}.test", within=60)
+        assert time.monotonic() - began < 60
+        assert bare.poll() is None
+    finally:
+        bare.kill()
+        bare.wait()

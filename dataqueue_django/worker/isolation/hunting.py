@@ -77,7 +77,9 @@ def _marked(mark: str) -> tuple[set[int], bool]:
 
 def _is_starting(process: psutil.Process) -> bool:
     """Whether a process that shows no environment may be between its fork and the program that it becomes."""
-    return process.ppid() != KERNEL and time.time() - process.create_time() < YOUNG and _lives(process)
+    # The beginning is told by the wall clock: one that was set back must not make an old process young for good.
+    is_young = abs(time.time() - process.create_time()) < YOUNG
+    return is_young and process.ppid() != KERNEL and _lives(process)
 
 
 def _lives(process: psutil.Process) -> bool:
